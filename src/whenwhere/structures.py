@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,7 +133,7 @@ class Clip:
         return _from_mapping(cls, data)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays do not compare to one truth value
 class Explanation:
     """What a model says about one video: what, when and where.
 
@@ -175,24 +176,28 @@ class Explanation:
 
     def _problem(self) -> str | None:
         frames = len(self.times)
-        if self.width < 1 or self.height < 1 or not self.duration > 0:
+        if self.width < 1 or self.height < 1 or not 0 < self.duration < math.inf:
             return f"width, height and duration must be positive, got {self.width}, {self.height}, {self.duration}"
         if not self.labels:
             return "labels is empty; expected at least one (name, probability)"
         if frames == 0:
             return "times is empty; expected one time in seconds per frame"
-        if any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
-            return "times must increase"
+        if not all(map(math.isfinite, self.times)) or any(b <= a for a, b in pairwise(self.times)):
+            return "times must be finite and increase"
         for name in ("importance", "weights"):
             values = getattr(self, name)
             if len(values) != frames:
                 return f"{name} has {len(values)} values for {frames} times"
-            if min(values) < 0 or abs(sum(values) - 1) > 1e-3:
+            if not (min(values) >= 0 and abs(sum(values) - 1) <= 1e-3):  # in this form it catches NaN too
                 return f"{name} must be >= 0 and sum to 1, sums to {sum(values):.4f}"
-        if self.masks.ndim != 3 or len(self.masks) != frames:
+        if self.masks.ndim != 3 or len(self.masks) != frames or not self.masks.size:
             return f"masks must be (T, H, W) with T = {frames}, got {self.masks.shape}"
         if not (self.masks.min() >= 0 and self.masks.max() <= 1):
             return "masks must lie in [0, 1]"
+        if len(self.mask_area) != 4 or not (
+            self.mask_area[0] < self.mask_area[2] and self.mask_area[1] < self.mask_area[3]
+        ):
+            return f"mask_area must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, got {self.mask_area}"
         return None
 
     @property
@@ -204,7 +209,7 @@ class Explanation:
         return self.labels[0][1]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"version": FORMAT_VERSION, **asdict(self), "masks": np.round(self.masks, 4).astype(float).tolist()}
+        return {"version": FORMAT_VERSION, **asdict(self), "masks": np.round(self.masks.astype(float), 4).tolist()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Explanation:
@@ -227,7 +232,7 @@ class Explanation:
     def load(cls, path: str | Path) -> Explanation:
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"{path} is not an explanation file: {error}") from error
 
 

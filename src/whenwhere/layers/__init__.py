@@ -1,0 +1,15 @@
+"""Attention and recurrence, each usable alone."""
+
+from whenwhere.layers.conv_lstm import ConvLSTM
+from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean
+from whenwhere.layers.temporal_attention import TemporalAttention
+from whenwhere.layers.temporal_order import temporal_difference, temporal_encoding
+
+__all__ = [
+    "ConvLSTM",
+    "SpatialAttention",
+    "TemporalAttention",
+    "scale_mask_by_clip_mean",
+    "temporal_difference",
+    "temporal_encoding",
+]

@@ -1,0 +1,30 @@
+"""Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
+
+from whenwhere.video.indexing import VideoError, VideoInfo
+from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
+from whenwhere.video.sampling import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
+from whenwhere.video.transforms import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
+from whenwhere.video.writer import VideoWriter, write_video
+
+__all__ = [
+    "Augmentation",
+    "FixedRate",
+    "Frames",
+    "Preprocessing",
+    "RandomSegment",
+    "Sampler",
+    "Strided",
+    "Uniform",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
+    "frames_at",
+    "grid_to_pixels",
+    "iter_frames",
+    "make_sampler",
+    "pixels_to_grid",
+    "probe",
+    "read_frames",
+    "resize",
+    "write_video",
+]

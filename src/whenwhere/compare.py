@@ -1,0 +1,125 @@
+"""Train variants of one recipe over several seeds and lay their numbers side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+from rich.table import Table
+
+from whenwhere.datasets.mosaic import MosaicDataset
+from whenwhere.evaluation.measure import Score, all_scores, predict
+from whenwhere.evaluation.probe import cell_probe
+from whenwhere.training.checkpoint import load_model
+from whenwhere.training.config import TrainConfig, options_from
+from whenwhere.training.data import Data, build_data
+from whenwhere.training.loop import train
+
+
+def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
+    """A recipe with a variant's changes.
+
+    Args:
+        variant: ``default`` (no change), ``paper``, ``frame_average``, or any options as
+            ``key=value,key=value``, for instance ``model.energy=additive,loss.unimodality=0``; a list of
+            changes may follow a name: ``paper,model.energy=joint``.
+    """
+    name, *changes = variant.split(",") if "=" not in variant.split(",")[0] else ["default", *variant.split(",")]
+    if name == "paper":
+        config = replace(config, model=replace(config.model, variant="paper"))
+    elif name == "frame_average":
+        config = replace(config, method="frame_average")
+    elif name != "default":
+        raise ValueError(f"unknown variant {name!r}; valid ones are default, paper, frame_average, or key=value changes")
+    values = asdict(config)
+    for change in changes:
+        key, _, value = change.partition("=")
+        *path, last = key.split(".")
+        place: Any = values
+        for part in path:
+            place = place[part]
+        if last not in place:
+            raise ValueError(f"unknown option {key!r}; valid ones there are {', '.join(sorted(place))}")
+        place[last] = yaml.safe_load(value)
+    return options_from(TrainConfig, values)
+
+
+def compare(
+    config: TrainConfig,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    split: str = "test",
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Train every variant with every seed on the same data; write ``comparison.json`` as results come in.
+
+    A run that is already in ``out`` with the same options is not trained again.
+
+    Returns:
+        ``variants``: per variant and measure the values by seed; ``controls``: per measure; ``probe``: for
+        mosaics, :func:`cell_probe`.
+    """
+    data = build_data(config, log)
+    result: dict[str, Any] = {"split": split, "seeds": list(seeds), "variants": {}, "controls": {}}
+    measured = getattr(data, split)
+    if measured is None:
+        raise ValueError(f"this data has no {split} split")
+    if isinstance(measured, MosaicDataset):
+        assert isinstance(data.train, MosaicDataset)
+        result["probe"] = cell_probe(data.train, measured)
+    out.mkdir(parents=True, exist_ok=True)
+    for variant in variants:
+        measures: dict[str, list[float]] = {}
+        for seed in seeds:
+            changed = apply_variant(config, variant)
+            changed = replace(changed, fit=replace(changed.fit, seed=seed))
+            log(f"{variant}, seed {seed}")
+            for score in _run(changed, data, out / f"{_slug(variant)}_{seed}", split):
+                measures.setdefault(score.name, []).append(score.value)
+                result["controls"][score.name] = {"n": score.count, **score.controls}
+        result["variants"][variant] = measures
+        (out / "comparison.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def _slug(variant: str) -> str:
+    return "".join(char if char.isalnum() or char in "._-" else "_" for char in variant)
+
+
+def _run(config: TrainConfig, data: Data, out: Path, split: str) -> list[Score]:
+    finished = out / "scores.json"
+    if not (finished.is_file() and json.loads(finished.read_text())["config"] == config.to_json()):
+        out.mkdir(parents=True, exist_ok=True)
+        data.train.seed = config.fit.seed  # type: ignore[attr-defined]
+        train(config, data, out, quiet=True)
+        network, _ = load_model(out)
+        scores = list(all_scores(predict(network, getattr(data, split))))
+        finished.write_text(json.dumps({"config": config.to_json(), "scores": [asdict(score) for score in scores]}))
+    return [Score(**score) for score in json.loads(finished.read_text())["scores"]]
+
+
+def comparison_table(result: dict[str, Any], title: str) -> Table:
+    """One column a variant, mean and spread (standard deviation) over seeds, controls last."""
+    variants = result["variants"]
+    table = Table(title=f"{title}: {result['split']} split, seeds {result['seeds']}")
+    table.add_column("measure")
+    for name in variants:
+        table.add_column(name, justify="right")
+    table.add_column("trivial controls")
+    for measure, controls in result["controls"].items():
+        cells = [_spread(values[measure]) if measure in values else "-" for values in variants.values()]
+        said = ", ".join(f"{name} {value:.3f}" for name, value in controls.items() if name != "n")
+        table.add_row(f"{measure} (n={controls['n']})", *cells, said)
+    if "probe" in result:
+        table.add_row("cell found by a linear probe with cell labels", *[""] * len(variants), f"{result['probe']:.3f}")
+    return table
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")

@@ -1,0 +1,155 @@
+"""Run a model over clips whose truth is known and put every number beside trivial controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from whenwhere.localization import LocalizationOptions, important_frames, mask_boxes
+from whenwhere.metrics.spatial import box_iou, peak, pointing_hit
+from whenwhere.metrics.temporal import frame_iou
+from whenwhere.models import Network
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said about N clips, and the truth.
+
+    Attributes:
+        logits: `(N, K)`.
+        labels: `(N,)`.
+        masks: `(N, T, H, W)`.
+        weights, importance: `(N, T)`.
+        active: `(N, T)` bool; None when it is not known when.
+        boxes: `(N, T, 4)` in [0, 1], NaN outside; None when it is not known where.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    masks: Tensor
+    weights: Tensor
+    importance: Tensor
+    active: Tensor | None
+    boxes: Tensor | None
+
+
+@torch.inference_mode()
+def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0) -> Predictions:
+    """Run ``network`` over ``dataset``."""
+    network.eval()
+    device = next(network.head.parameters()).device
+    columns: dict[str, list[Tensor]] = {}
+    for batch in DataLoader(dataset, batch_size, num_workers=workers):
+        output = network({name: value.to(device) for name, value in batch.items()})
+        row = {
+            "logits": output.logits,
+            "labels": batch["label"],
+            "masks": output.mask[:, :, 0],
+            "weights": output.weights.mean(1),
+            "importance": output.importance,
+        }
+        row |= {name: batch[name] for name in ("active", "boxes") if name in batch}
+        for name, value in row.items():
+            columns.setdefault(name, []).append(value.float().cpu() if value.is_floating_point() else value.cpu())
+    joined = {name: torch.cat(parts) for name, parts in columns.items()}
+    return Predictions(**{"active": None, "boxes": None, **joined})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of a results table.
+
+    Attributes:
+        name: of the measure.
+        value: the model's.
+        controls: what trivial answers score by the same measure.
+        count: clips or frames measured.
+    """
+
+    name: str
+    value: float
+    controls: dict[str, float]
+    count: int
+
+    @property
+    def best_control(self) -> float:
+        return max(self.controls.values())
+
+
+def accuracy_score(predictions: Predictions) -> Score:
+    """Top-1 accuracy beside chance and always naming the class that is most frequent here."""
+    labels = predictions.labels
+    shares = torch.bincount(labels, minlength=predictions.logits.shape[1]) / len(labels)
+    value = float((predictions.logits.argmax(1) == labels).float().mean())
+    controls = {"chance": 1 / predictions.logits.shape[1], "largest class": float(shares.max())}
+    return Score("accuracy", value, controls, len(labels))
+
+
+def temporal_scores(predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0) -> list[Score]:
+    """When: mean temporal IoU of the important frames, and the share of clips above 0.5 and 0.7.
+
+    Controls: all frames; a random run of the true interval's mean length; a random half of the frames.
+    """
+    if predictions.active is None:
+        return []
+    has = predictions.active.any(1)
+    truth, importance = predictions.active[has], predictions.importance[has]
+    ours = frame_iou(important_frames(importance, options), truth)
+    generator = torch.Generator().manual_seed(seed)
+    answers = {
+        "all frames": torch.ones_like(truth),
+        "random run": _random_runs(truth, generator),
+        "random half": torch.rand(truth.shape, generator=generator) < 0.5,
+    }
+    controls = {name: frame_iou(answer, truth) for name, answer in answers.items()}
+    scores = [Score("when: mean tIoU", float(ours.mean()), {n: float(v.mean()) for n, v in controls.items()}, len(ours))]
+    for level in (0.5, 0.7):
+        shares = {name: float((value > level).float().mean()) for name, value in controls.items()}
+        scores.append(Score(f"when: tIoU > {level}", float((ours > level).float().mean()), shares, len(ours)))
+    return scores
+
+
+def _random_runs(truth: Tensor, generator: torch.Generator) -> Tensor:
+    length = round(float(truth.sum(1).float().mean()))
+    starts = torch.randint(truth.shape[1] - length + 1, (len(truth), 1), generator=generator)
+    frames = torch.arange(truth.shape[1])
+    return (frames >= starts) & (frames < starts + length)
+
+
+def spatial_scores(predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0) -> list[Score]:
+    """Where, on the action's frames: share of frames with the mask's peak in the true box, and mean box IoU.
+
+    Controls: the centre (point; box of half width and height), random points and boxes, the full frame.
+    """
+    if predictions.boxes is None:
+        return []
+    inside = ~predictions.boxes.isnan().any(-1)
+    truth, masks = predictions.boxes[inside], predictions.masks[inside]
+    size = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
+    hits = pointing_hit(peak(masks), truth)
+    overlap = box_iou(mask_boxes(masks, options) / size, truth)
+    generator = torch.Generator().manual_seed(seed)
+    points = {"centre": torch.full((len(truth), 2), 0.5), "random": torch.rand((len(truth), 2), generator=generator)}
+    corner = torch.rand((len(truth), 2), generator=generator) / 2
+    boxes = {
+        "full frame": torch.tensor([0.0, 0.0, 1.0, 1.0]).expand_as(truth),
+        "centre box": torch.tensor([0.25, 0.25, 0.75, 0.75]).expand_as(truth),
+        "random box": torch.cat([corner, corner + 0.5], dim=-1),
+    }
+    pointing = {name: float(pointing_hit(answer, truth).float().mean()) for name, answer in points.items()}
+    areas = {name: float(box_iou(answer, truth).mean()) for name, answer in boxes.items()}
+    return [
+        Score("where: pointing", float(hits.float().mean()), pointing, len(truth)),
+        Score("where: mean box IoU", float(overlap.mean()), areas, len(truth)),
+    ]
+
+
+def all_scores(predictions: Predictions, options: LocalizationOptions | None = None) -> Iterator[Score]:
+    """Every measure the truth allows."""
+    yield accuracy_score(predictions)
+    yield from temporal_scores(predictions, options)
+    yield from spatial_scores(predictions, options)

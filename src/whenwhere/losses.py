@@ -1,0 +1,174 @@
+"""The loss: cross entropy and priors that keep both attentions coherent (Eq. 7-10).
+
+Two forms of every prior. ``*_sum`` is the paper's equation, summed over frames and cells and averaged
+over the batch only, so that the printed weights keep their meaning at any batch size. The others are
+their scale-free forms: their value does not change when a clip is sampled with more frames, or the
+grid gets finer, so that one weight serves every T, S, H and W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = [
+    "LossOptions",
+    "attention_loss",
+    "contrast",
+    "contrast_sum",
+    "mask_area",
+    "total_variation",
+    "total_variation_sum",
+    "unimodality",
+    "unimodality_sum",
+]
+
+
+def total_variation_sum(mask: Tensor) -> Tensor:
+    """Eq. 8: L1 differences of neighbouring cells, summed over frames, averaged over clips.
+
+    Args:
+        mask: `(B, T, 1, H, W)`.
+    """
+    rows = (mask[..., 1:, :] - mask[..., :-1, :]).abs().sum()
+    columns = (mask[..., :, 1:] - mask[..., :, :-1]).abs().sum()
+    return (rows + columns) / len(mask)
+
+
+def total_variation(mask: Tensor) -> Tensor:
+    """Eq. 8 per frame and per side of the grid: half a frame on, half off costs 1 whatever T, H = W."""
+    frames, (height, width) = mask.shape[1], mask.shape[-2:]
+    return total_variation_sum(mask) / (frames * (height * width) ** 0.5)
+
+
+def contrast_sum(mask: Tensor) -> Tensor:
+    """Eq. 9: ``-1/2 M B + 1/2 M (1 - B)`` with ``B = [M > 0.5]``, summed, averaged over clips.
+
+    Its minimum is M = 1 everywhere, where the mask no longer says anything.
+
+    Args:
+        mask: `(B, T, 1, H, W)`.
+    """
+    on = (mask > 0.5).to(mask)
+    return (mask * (0.5 - on)).sum() / len(mask)
+
+
+def contrast(mask: Tensor) -> Tensor:
+    """Mean of the mask outside minus inside, B being the cells above the clip's mean; in [-1, 0].
+
+    0 for any flat mask, whatever its level, and -1 only for a mask that is 1 on some cells and 0 on
+    the others: unlike Eq. 9 it does not pull the whole mask to 1.
+
+    Args:
+        mask: `(B, T, 1, H, W)`.
+    """
+    cells = mask.flatten(1)
+    # A common shift changes nothing but rounding: without it a flat mask may lie all "above" its own mean.
+    cells = cells - cells.mean(1, keepdim=True)
+    on = (cells > 0).to(cells)
+    inside = (cells * on).sum(1) / on.sum(1).clamp_min(1)
+    outside = (cells * (1 - on)).sum(1) / (1 - on).sum(1).clamp_min(1)
+    return (outside - inside).mean()
+
+
+def mask_area(mask: Tensor, low: float, high: float) -> Tensor:
+    """How far the clip mean of the mask leaves ``[low, high]``, squared.
+
+    Args:
+        mask: `(B, T, 1, H, W)`.
+    """
+    area = mask.flatten(1).mean(1)
+    return ((area - high).relu() + (low - area).relu()).square().mean()
+
+
+def unimodality_sum(weights: Tensor) -> Tensor:
+    """Eq. 10: ``max(0, w_{i-1} w_{i+1} - w_i^2)`` summed over frames and steps, averaged over clips.
+
+    Zero for uniform weights, and for spikes two or more zeros apart.
+
+    Args:
+        weights: `(B, S, T)`, each step sums to 1.
+    """
+    return (weights[..., :-2] * weights[..., 2:] - weights[..., 1:-1].square()).relu().sum() / len(weights)
+
+
+def unimodality(weights: Tensor) -> Tensor:
+    """Weight that would be needed to fill every valley of the weights, averaged over steps and clips.
+
+    Frame i lies in a valley when larger weights stand on both sides of it; the valley is filled up to
+    the lower of the two highest ones. Zero exactly for unimodal weights; it sees spikes any number of
+    zeros apart; and two bumps with a gap cost the same however finely the clip is sampled.
+
+    Example:
+        weights (0.5, 0, 0, 0.5) have two frames 0.5 below their surroundings: 1.0, where Eq. 10 gives 0.
+
+    Args:
+        weights: `(B, S, T)`, each step sums to 1.
+    """
+    left = weights.cummax(dim=-1).values
+    right = weights.flip(-1).cummax(dim=-1).values.flip(-1)
+    return (torch.minimum(left, right) - weights).sum(-1).mean()
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights of the priors; a weight of 0 leaves its prior out (the paper's ablations).
+
+    Attributes:
+        form: ``sum``: Eq. 8-10 as printed; ``relative``: the scale-free forms; None: as the model's variant.
+        total_variation, contrast, unimodality: weights; None: the form's defaults (``sum``: 1e-5, 1e-4 and 1,
+            as published).
+        area: weight of the area prior (not in the paper); None: the form's default.
+        area_range: shares of the clip between which the mask's mean is free.
+        warmup: share of training over which the priors' weights rise from 0.
+        label_smoothing: of the cross entropy, in [0, 1).
+    """
+
+    form: Literal["sum", "relative"] | None = None
+    total_variation: float | None = None
+    contrast: float | None = None
+    unimodality: float | None = None
+    area: float | None = None
+    area_range: tuple[float, float] = (0.05, 0.3)
+    warmup: float = 0.0
+    label_smoothing: float = 0.0
+
+    def resolved(self, variant: str) -> LossOptions:
+        """The same options with every None filled in for a model variant."""
+        form = self.form or ("sum" if variant == "paper" else "relative")
+        if form == "sum":
+            preset = {"total_variation": 1e-5, "contrast": 1e-4, "unimodality": 1.0, "area": 0.0}
+        else:
+            preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 0.1, "area": 1.0}
+        unset = {name: value for name, value in preset.items() if getattr(self, name) is None}
+        return replace(self, form=form, **unset)  # type: ignore[arg-type]
+
+
+def attention_loss(
+    logits: Tensor, target: Tensor, mask: Tensor, weights: Tensor, options: LossOptions, progress: float = 1.0
+) -> dict[str, Tensor]:
+    """Eq. 7 and its terms; ``total`` is what is minimised, the others are unweighted.
+
+    Args:
+        logits: `(B, K)`.
+        target: `(B,)` class indices.
+        mask: `(B, T, 1, H, W)`.
+        weights: `(B, S, T)`.
+        options: resolved options.
+        progress: share of training done, in [0, 1], for the priors' warm-up.
+    """
+    summed = options.form == "sum"
+    terms = {
+        "cross_entropy": F.cross_entropy(logits, target, label_smoothing=options.label_smoothing),
+        "total_variation": (total_variation_sum if summed else total_variation)(mask),
+        "contrast": (contrast_sum if summed else contrast)(mask),
+        "unimodality": (unimodality_sum if summed else unimodality)(weights),
+        "area": mask_area(mask, *options.area_range),
+    }
+    rise = min(1.0, progress / options.warmup) if options.warmup else 1.0
+    priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
+    return {"total": terms["cross_entropy"] + rise * priors, **terms}

@@ -1,0 +1,218 @@
+"""The method: spatial mask, temporal attention driven by a ConvLSTM, classifier (paper, Sec. 3).
+
+Axes: B clips, T frames (the paper's n), S recurrent steps (the paper's T), C feature channels,
+H x W the feature grid, D hidden channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from whenwhere.layers import (
+    ConvLSTM,
+    SpatialAttention,
+    TemporalAttention,
+    scale_mask_by_clip_mean,
+    temporal_difference,
+    temporal_encoding,
+)
+from whenwhere.layers.temporal_attention import Energy
+
+Order = Literal["none", "encoding", "difference"]
+
+
+@dataclass(frozen=True)
+class SpatioTemporalAttentionOptions:
+    """What the model is made of.
+
+    The fields that default to None follow ``variant``; any of them can be set on its own, so every
+    ablation and every step from the paper's form to the default is an argument.
+
+    Attributes:
+        variant: ``paper``: Eq. 1-6 to the letter; ``default``: the form in which attention is alive.
+        hidden: D, channels of the ConvLSTM's state.
+        mask_widths: output channels of the mask's first two convolutions; None: (C / 2, C / 4).
+        spatial: False leaves the mask out (ablation "w/o spatial attention").
+        temporal: False makes the weights uniform (ablation "w/o temporal attention").
+        energy: ``joint`` or ``additive`` (Eq. 2 as printed; does not depend on the state).
+        mask_scale: ``clip_mean`` divides the mask by its clip mean before it meets the features, ``none`` does not.
+        divide_by_frames: the 1/n of Eq. 4 on top of weights that already sum to 1.
+        steps: S; None: as many as frames.
+        readout: ``mean``: Eq. 6; ``attention``: the second architecture of the public scripts, in which
+            the ConvLSTM reads the masked frames in order and softmax weights over its states are read out.
+        order: ``none``: blind to the order of frames, as the paper; ``encoding`` adds a temporal encoding to
+            keys and masked features; ``difference`` adds to the features how each cell changes.
+        dropout: share of feature channels dropped in training.
+    """
+
+    variant: Literal["default", "paper"] = "default"
+    hidden: int = 512
+    mask_widths: tuple[int, int] | None = None
+    spatial: bool = True
+    temporal: bool = True
+    energy: Energy | None = None
+    mask_scale: Literal["clip_mean", "none"] | None = None
+    divide_by_frames: bool | None = None
+    steps: int | None = None
+    readout: Literal["mean", "attention"] = "mean"
+    order: Order = "none"
+    dropout: float = 0.2
+
+    def resolved(self) -> SpatioTemporalAttentionOptions:
+        """The same options with every None that follows ``variant`` filled in."""
+        paper = self.variant == "paper"
+        preset = {
+            "energy": "additive" if paper else "joint",
+            "mask_scale": "none" if paper else "clip_mean",
+            "divide_by_frames": paper,
+        }
+        return replace(self, **{k: v for k, v in preset.items() if getattr(self, k) is None})  # type: ignore[arg-type]
+
+
+class AttentionOutput(NamedTuple):
+    """What a forward pass gives.
+
+    Attributes:
+        logits: `(B, K)`.
+        mask: `(B, T, 1, H, W)` in [0, 1], before any scaling.
+        weights: `(B, S, T)`, each step sums to 1 over frames.
+    """
+
+    logits: Tensor
+    mask: Tensor
+    weights: Tensor
+
+    @property
+    def importance(self) -> Tensor:
+        """`(B, T)`, sums to 1: what a frame really contributes, its weight times the mean of its mask."""
+        share = self.weights.mean(1) * self.mask.mean(dim=(2, 3, 4))
+        return share / share.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+class _StartState(nn.Sequential):
+    """g_c or g_h of Eq. 5: two convolutions with batch norm, `(B, C, H, W)` to `(B, D, H, W)`."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        middle = max(channels // 2, hidden)
+        super().__init__(
+            nn.Conv2d(channels, middle, 3, padding=1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(inplace=True),
+        )
+
+
+class SpatioTemporalAttention(nn.Module):
+    """Recogniser whose two attentions say when and where (paper, Eq. 1-6).
+
+    Args:
+        channels: C of the features.
+        classes: K.
+        options: see :class:`SpatioTemporalAttentionOptions`.
+
+    Shape:
+        features `(B, T, C, H, W)` to :class:`AttentionOutput`.
+    """
+
+    def __init__(
+        self, channels: int, classes: int, options: SpatioTemporalAttentionOptions | None = None
+    ) -> None:
+        super().__init__()
+        self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
+        self.dropout = nn.Dropout3d(options.dropout)
+        inputs = channels * (2 if options.order == "difference" else 1)
+        self.spatial_attention = SpatialAttention(inputs, options.mask_widths) if options.spatial else None
+        self.conv_lstm = ConvLSTM(inputs, options.hidden)
+        self.classifier = nn.Linear(options.hidden, classes)
+        if options.readout == "attention":
+            self.state_score = nn.Linear(options.hidden, 1, bias=False)  # softmax would cancel a bias
+            return
+        self.start_cell = _StartState(inputs, options.hidden)
+        self.start_hidden = _StartState(inputs, options.hidden)
+        self.temporal_attention = (
+            TemporalAttention(inputs, options.hidden, options.energy or "joint") if options.temporal else None
+        )
+
+    def forward(self, features: Tensor, *, hoist: bool = True) -> AttentionOutput:
+        """Attend and classify.
+
+        Args:
+            features: `(B, T, C, H, W)`.
+            hoist: take the input convolution over all frames at once, before the recurrence mixes them
+                (the same by linearity, several times faster); False: step by step, as the paper writes it.
+        """
+        if features.ndim != 5:
+            raise ValueError(f"features must be (B, T, C, H, W), got {tuple(features.shape)}")
+        # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
+        features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
+        if self.options.order == "difference":
+            features = torch.cat([features, temporal_difference(features)], dim=2)
+        masked, mask = self._attend_space(features)
+        if self.options.order == "encoding":
+            frames, channels = masked.shape[1:3]
+            masked = masked + temporal_encoding(frames, channels, device=masked.device).to(masked)[None, :, :, None, None]
+        if self.options.readout == "attention":
+            pooled, weights = self._read_by_attention(masked)
+        else:
+            states, weights = self._recur(masked, hoist)
+            pooled = states.mean(1)
+        return AttentionOutput(self.classifier(pooled), mask, weights)
+
+    def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        if self.spatial_attention is None:
+            return features, torch.ones_like(features[:, :, :1])
+        mask = self.spatial_attention(features)
+        scaled = scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask
+        return features * scaled, mask
+
+    def _recur(self, masked: Tensor, hoist: bool) -> tuple[Tensor, Tensor]:
+        """Eq. 2-5: states averaged over cells, `(B, S, D)`, and weights `(B, S, T)`."""
+        batch, frames = masked.shape[:2]
+        scale = 1 / frames if self.options.divide_by_frames else 1.0
+        weigh = self._weigher(masked)
+        # Weights that do not depend on the state mix the frames once; then one map is all there is to convolve.
+        constant = self.temporal_attention is None or self.temporal_attention.energy == "additive"
+        convolve_first = hoist and not constant
+        source = masked
+        if convolve_first:
+            source = self.conv_lstm.input_gates(masked.flatten(0, 1)).unflatten(0, (batch, frames))
+        flat = source.flatten(2)
+        start = masked.mean(1)
+        state = (self.start_hidden(start), self.start_cell(start))
+        pooled = state[0].mean(dim=(2, 3))
+        states, weights = [], []
+        for step in range(self.options.steps or frames):
+            if step == 0 or not (hoist and constant):
+                weight = weigh(pooled)
+                mixed = torch.bmm(weight.unsqueeze(1) * scale, flat).view(batch, *source.shape[2:])
+                gates = mixed if convolve_first else self.conv_lstm.input_gates(mixed)
+            state = self.conv_lstm.step(gates, state)
+            pooled = state[0].mean(dim=(2, 3))
+            states.append(pooled)
+            weights.append(weight)
+        return torch.stack(states, 1), torch.stack(weights, 1)
+
+    def _weigher(self, masked: Tensor) -> Callable[[Tensor], Tensor]:
+        """The function from H_{t-1}, averaged over cells `(B, D)`, to the weights `(B, T)` of step t."""
+        attention = self.temporal_attention
+        if attention is None:
+            uniform = masked.new_full(masked.shape[:2], 1 / masked.shape[1])
+            return lambda pooled: uniform
+        keys = attention.keys(masked.mean(dim=(3, 4)))
+        return lambda pooled: attention(pooled, keys)
+
+    def _read_by_attention(self, masked: Tensor) -> tuple[Tensor, Tensor]:
+        """Second architecture: softmax over the states of a ConvLSTM that read the frames in order."""
+        states = self.conv_lstm(masked).mean(dim=(3, 4))
+        if self.options.temporal:
+            weights = self.state_score(states).squeeze(-1).softmax(dim=1)
+        else:
+            weights = states.new_full(states.shape[:2], 1 / states.shape[1])
+        return torch.einsum("bt,btd->bd", weights, states), weights.unsqueeze(1)

@@ -1,0 +1,131 @@
+"""Everything a training run can be told: the command line, a recipe and a checkpoint hold the same fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from whenwhere.datasets.mosaic import MosaicOptions
+from whenwhere.datasets.synthetic import SyntheticOptions
+from whenwhere.features.backbone import BackboneOptions
+from whenwhere.losses import LossOptions
+from whenwhere.models import SpatioTemporalAttentionOptions
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which clips, and how they are sampled.
+
+    Attributes:
+        source: ``videos``: labelled clips; ``mosaic``: walls made of labelled clips, with known truth;
+            ``feature_bank``: walls made of features in one safetensors file; ``synthetic``: rendered clips.
+        path: CSV manifest or folder with a folder per class (videos, mosaic), or the bank's file.
+        background: label of the clips that fill a mosaic's other cells.
+        frames: T, frames the model sees of a clip.
+        stored_frames: frames kept of each clip; training draws T of them. None: T, for mosaics 24.
+        components: channels after a whitened principal component projection; None: all of the backbone's.
+        val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
+        split_seed: of that draw.
+        cache: folder for extracted features; None: they are kept in memory only.
+        workers: processes that decode.
+    """
+
+    source: Literal["videos", "mosaic", "feature_bank", "synthetic"] = "videos"
+    path: str | None = None
+    background: str | None = None
+    frames: int = 16
+    stored_frames: int | None = None
+    components: int | None = None
+    val_share: float = 0.2
+    split_seed: int = 0
+    cache: str | None = None
+    workers: int = 0
+    mosaic: MosaicOptions = field(default_factory=MosaicOptions)
+    synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to optimise.
+
+    Attributes:
+        epochs: passes over the training clips.
+        batch_size: clips a step.
+        accumulate: steps whose gradients are summed before an update.
+        lr: peak learning rate of the head.
+        backbone_lr: peak learning rate of a trainable backbone.
+        weight_decay: of AdamW.
+        warmup: share of training over which the rate rises, before it falls as a cosine.
+        clip_norm: largest gradient norm; 0: no clipping.
+        precision: of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        ema: decay of a moving average of the weights, used for validation and kept; 0: none.
+        patience: epochs without a better validation loss before stopping; None: train to the end.
+        checkpoint_steps: also write the resumable state every so many updates within an epoch; None: every epoch.
+        seed: of initial weights, order, draws and dropout.
+        devices: number of devices or processes.
+    """
+
+    epochs: int = 20
+    batch_size: int = 16
+    accumulate: int = 1
+    lr: float = 1e-3
+    backbone_lr: float = 1e-4
+    weight_decay: float = 1e-2
+    warmup: float = 0.1
+    clip_norm: float = 1.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    ema: float = 0.0
+    patience: int | None = None
+    checkpoint_steps: int | None = None
+    seed: int = 0
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.accumulate < 1:
+            raise ValueError("epochs, batch_size and accumulate must be at least 1")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be in [0, 1), got {self.ema}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes:
+        method: ``spatio_temporal_attention`` or ``frame_average``, the pooling baseline.
+        model: of spatio_temporal_attention.
+    """
+
+    method: Literal["spatio_temporal_attention", "frame_average"] = "spatio_temporal_attention"
+    data: DataOptions = field(default_factory=DataOptions)
+    backbone: BackboneOptions = field(default_factory=BackboneOptions)
+    model: SpatioTemporalAttentionOptions = field(default_factory=SpatioTemporalAttentionOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    fit: FitOptions = field(default_factory=FitOptions)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        return options_from(cls, json.loads(text))
+
+
+def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:
+    """Build nested options from a mapping; unknown keys are errors that list the valid ones."""
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"unknown option {where}{unknown[0]!r}; valid ones are {', '.join(sorted(hints))}")
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
+            value = options_from(typing.cast(type, hints[name]), value, f"{where}{name}.")
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)

@@ -1,0 +1,239 @@
+"""From options to training, validation and test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from whenwhere.datasets.loader import FeatureDataset, VideoDataset
+from whenwhere.datasets.manifest import ManifestError, class_names, read_clips, split_clips
+from whenwhere.datasets.mosaic import ClipBank, MosaicDataset
+from whenwhere.datasets.synthetic import SyntheticDataset
+from whenwhere.datasets.wall import write_walls
+from whenwhere.features.backbone import Backbone
+from whenwhere.features.extract import ClipFeatures, extract, fit_projection, frame_features
+from whenwhere.structures import Clip
+from whenwhere.training.config import DataOptions, TrainConfig
+from whenwhere.video import VideoError, probe
+
+Log = Callable[[str], None]
+EVALUATION_SEED = 20_190_507  # evaluation mosaics are the same in every run, whatever its seed
+
+
+@dataclass
+class Data:
+    """What a run trains and is measured on.
+
+    Attributes:
+        classes: names, in the order of the logits.
+        channels: C of the features the head gets.
+        train, val, test: data sets; val and test None where there are no such clips.
+        backbone, projection: what turned frames into features, None for a feature bank.
+        broken: ``(path, cause)`` of clips that were skipped.
+        banks, bank_clips: target and filler clips of each split's mosaics, as features and as files.
+    """
+
+    classes: tuple[str, ...]
+    channels: int
+    train: Dataset
+    val: Dataset | None
+    test: Dataset | None
+    backbone: Backbone | None = None
+    projection: nn.Module | None = None
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    banks: dict[str, tuple[ClipBank, ClipBank]] = field(default_factory=dict)
+    bank_clips: dict[str, tuple[list[Clip], list[Clip]]] = field(default_factory=dict)
+
+
+def build_data(config: TrainConfig, log: Log = print) -> Data:
+    """Make the data sets of a run; frozen backbones run here, once."""
+    builders: dict[str, Callable[[TrainConfig, Log], Data]] = {
+        "videos": _videos,
+        "mosaic": _mosaic,
+        "feature_bank": _feature_bank,
+        "synthetic": _synthetic,
+    }
+    return builders[config.data.source](config, log)
+
+
+def _required_path(options: DataOptions, what: str) -> Path:
+    if options.path is None:
+        raise ManifestError(f"data.path is not set; give {what}")
+    return Path(options.path)
+
+
+def _videos(config: TrainConfig, log: Log) -> Data:
+    options = config.data
+    clips = read_clips(_required_path(options, "a CSV manifest or a folder with a folder per class"))
+    classes = class_names(clips)
+    splits = split_clips(clips, options.val_share, seed=options.split_seed)
+    backbone = Backbone(config.backbone)
+    if config.backbone.trainable:
+        return _decoded_videos(config, splits, classes, backbone)
+    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or options.frames, log)
+    sets = {
+        name: FeatureDataset(
+            table.features,
+            torch.tensor([classes.index(str(splits[name][index].label)) for index in table.kept]),
+            options.frames,
+            seed=config.fit.seed if name == "train" else None,
+        )
+        for name, table in tables.items()
+    }
+    channels = sets["train"].features.shape[2]
+    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), backbone, projection, broken)
+
+
+def _decoded_videos(
+    config: TrainConfig, splits: dict[str, list[Clip]], classes: tuple[str, ...], backbone: Backbone
+) -> Data:
+    broken, sets = [], {}
+    for name, clips in splits.items():
+        readable = []
+        for clip in clips:
+            try:
+                probe(clip.path)
+                readable.append(clip)
+            except VideoError as error:
+                broken.append((clip.path, str(error)))
+        seed = config.fit.seed if name == "train" else None
+        if readable:
+            sets[name] = VideoDataset(readable, classes, config.data.frames, backbone.preprocessing, seed)
+    if "train" not in sets:
+        raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
+    return Data(classes, backbone.channels, sets["train"], sets.get("val"), sets.get("test"), backbone, None, broken)
+
+
+def _extract_splits(
+    config: TrainConfig, splits: dict[str, list[Clip]], backbone: Backbone, frames: int, log: Log
+) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
+    """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
+    cache = Path(config.data.cache) if config.data.cache else None
+    projection = None
+    if config.data.components:
+        log(f"fitting a projection to {config.data.components} channels on training clips")
+        projection = fit_projection(splits["train"], backbone, config.data.components)
+    tables, broken = {}, []
+    for name, clips in splits.items():
+        if not clips:
+            continue
+        log(f"features of {len(clips)} {name} clips, {frames} frames each")
+        tables[name] = extract(clips, backbone, projection, frames, cache)
+        broken += tables[name].broken
+    return tables, projection, broken
+
+
+def _mosaic(config: TrainConfig, log: Log) -> Data:
+    """Walls of real clips; the class ``background`` fills them and is the class of walls without an action."""
+    options = config.data
+    clips = read_clips(_required_path(options, "a manifest of trimmed clips"))
+    names = class_names(clips)
+    if options.background not in names:
+        raise ManifestError(f"data.background must name the class that fills the other cells, one of {list(names)}")
+    actions = tuple(name for name in names if name != options.background)
+    splits = split_clips(clips, options.val_share, seed=options.split_seed)
+    backbone = Backbone(config.backbone)
+    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or 24, log)
+    banks, bank_clips = {}, {}
+    for name, table in tables.items():
+        readable = [splits[name][index] for index in table.kept]
+        labels = [str(clip.label) for clip in readable]
+        is_filler = torch.tensor([label == options.background for label in labels])
+        index = torch.tensor([actions.index(label) if label in actions else -1 for label in labels])
+        banks[name] = (
+            ClipBank(table.features[~is_filler], index[~is_filler]),
+            ClipBank(table.features[is_filler], index[is_filler]),
+        )
+        bank_clips[name] = (
+            [clip for clip in readable if clip.label != options.background],
+            [clip for clip in readable if clip.label == options.background],
+        )
+    classes = (*actions, str(options.background)) if options.mosaic.absent else actions
+    channels = banks["train"][0].features.shape[2]
+    data = _mosaic_sets(config, classes, len(actions), channels, banks)
+    data.backbone, data.projection, data.broken, data.bank_clips = backbone, projection, broken, bank_clips
+    return data
+
+
+def write_wall_videos(config: TrainConfig, split: str, folder: Path, count: int) -> Path:
+    """Write the first mosaics of a split as videos; gives the manifest with their truth."""
+    data = build_data(config)
+    dataset = getattr(data, split)
+    if split not in data.bank_clips:
+        raise ManifestError(f"walls can be written for data.source mosaic with {split} clips only")
+    return write_walls(dataset, *data.bank_clips[split], data.classes, folder, count)
+
+
+def _mosaic_sets(
+    config: TrainConfig,
+    classes: tuple[str, ...],
+    actions: int,
+    channels: int,
+    banks: dict[str, tuple[ClipBank, ClipBank]],
+) -> Data:
+    mosaic = config.data.mosaic
+    sets: dict[str, Dataset] = {}
+    for name, (targets, fillers) in banks.items():
+        training = name == "train"
+        length, seed = (mosaic.clips, config.fit.seed) if training else (mosaic.eval_clips, EVALUATION_SEED)
+        sets[name] = MosaicDataset(targets, fillers, actions, mosaic, length, seed)
+    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), banks=banks)
+
+
+def _feature_bank(config: TrainConfig, log: Log) -> Data:
+    """Walls from a file with the tensors ``{target,filler}_{features,group,is_test}`` and ``target_label``."""
+    path = _required_path(config.data, "a safetensors file of features")
+    try:
+        tensors = load_file(str(path))
+        groups = {kind: tensors[f"{kind}_group"].long() for kind in ("target", "filler")}
+        labels = {"target": tensors["target_label"].long(), "filler": torch.zeros(len(groups["filler"])).long()}
+        held_out = {kind: tensors[f"{kind}_is_test"].bool() for kind in groups}
+        features = {kind: tensors[f"{kind}_features"] for kind in groups}
+    except Exception as error:
+        raise ManifestError(f"{path} is not a feature bank: {type(error).__name__}: {error}") from error
+    sides: dict[str, dict[str, Tensor]] = {"train": {}, "val": {}, "test": held_out}
+    for kind, group in groups.items():
+        people = group[~held_out[kind]].unique()
+        chosen = people[torch.randperm(len(people), generator=torch.Generator().manual_seed(config.data.split_seed))]
+        val = torch.isin(group, chosen[: round(config.data.val_share * len(people))]) & ~held_out[kind]
+        sides["train"][kind], sides["val"][kind] = ~held_out[kind] & ~val, val
+    banks = {
+        name: tuple(ClipBank(features[kind][side[kind]], labels[kind][side[kind]]) for kind in ("target", "filler"))
+        for name, side in sides.items()
+        if side["target"].any()
+    }
+    classes = tuple(f"class {number}" for number in range(int(labels["target"].max()) + 1))
+    log(f"feature bank: {', '.join(f'{len(t.features)} + {len(f.features)} {n}' for n, (t, f) in banks.items())} clips")
+    return _mosaic_sets(config, classes, len(classes), features["target"].shape[2], banks)  # type: ignore[arg-type]
+
+
+def _synthetic(config: TrainConfig, log: Log) -> Data:
+    """Rendered clips; their features are computed once as those of any frozen backbone."""
+    backbone = Backbone(config.backbone)
+    options = config.data.synthetic
+    sets = {}
+    for name in ("train", "val", "test"):
+        rendered = SyntheticDataset(options if name == "train" else _smaller(config), name)
+        log(f"rendering {len(rendered)} {name} clips of tier {options.tier}")
+        items = [rendered[index] for index in range(len(rendered))]
+        features = torch.stack([frame_features(item["pixels"], backbone, batch=256).half() for item in items])
+        truth = {
+            "active": torch.stack([item["active"] for item in items]),
+            "boxes": torch.stack([item["boxes"] for item in items]) / options.size,
+        }
+        labels = torch.stack([item["label"] for item in items])
+        seed = config.fit.seed if name == "train" else None
+        sets[name] = FeatureDataset(features, labels, options.frames, seed, truth, mirror=False)
+    return Data(options.classes, backbone.channels, sets["train"], sets["val"], sets["test"], backbone)
+
+
+def _smaller(config: TrainConfig) -> Any:
+    """Evaluation sets are a third of the training set and do not depend on the run's seed."""
+    return replace(config.data.synthetic, clips=max(24, config.data.synthetic.clips // 3))

@@ -1,0 +1,241 @@
+"""The training loop: explicit, on Lightning Fabric, resumable to the same weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from whenwhere.datasets.loader import epoch_order
+from whenwhere.losses import LossOptions, attention_loss
+from whenwhere.models import Network
+from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
+from whenwhere.training.config import FitOptions, TrainConfig
+from whenwhere.training.data import Data
+from whenwhere.training.health import attention_health, health_warning
+from whenwhere.training.logs import RunLog
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Rate of update ``step`` of ``steps``: a linear rise over the share ``warmup``, then a cosine to 0."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved and restored with the weights."""
+
+    epoch: int = 0
+    batch: int = 0
+    update: int = 0
+    best: float = math.inf
+    since_best: int = 0
+
+
+def train(config: TrainConfig, data: Data, out: Path, resume: bool = False, quiet: bool = False) -> Network:
+    """Train and leave ``model.safetensors`` (best on validation, else last), logs and the resumable state in ``out``.
+
+    Raises:
+        CheckpointError: ``resume`` with the state of other options.
+    """
+    fit = config.fit
+    fabric = Fabric(accelerator="auto", devices=fit.devices, precision=fit.precision)
+    fabric.launch()
+    fabric.seed_everything(fit.seed, verbose=False)
+    network = Network(build_head(config, data.channels, len(data.classes)), data.backbone, data.projection)
+    run = Run(config, data, out, fabric, network, quiet)
+    if resume:
+        run.restore()
+    run.fit()
+    return network
+
+
+class Run:
+    """One training run: what :func:`train` holds while it works."""
+
+    def __init__(
+        self, config: TrainConfig, data: Data, out: Path, fabric: Fabric, network: Network, quiet: bool
+    ) -> None:
+        self.config, self.data, self.out, self.fabric, self.bare = config, data, out, fabric, network
+        identity = data.backbone.identity if data.backbone else ""
+        self.record = ModelRecord(config, data.classes, data.channels, identity)
+        self.loss: LossOptions = config.loss.resolved(config.model.variant)
+        optimizer = torch.optim.AdamW(_parameter_groups(network, config.fit), weight_decay=config.fit.weight_decay)
+        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.fit.ema), use_buffers=True) if config.fit.ema else None
+        self.at = Progress()
+        self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
+        self.updates = config.fit.epochs * math.ceil(self.batches / config.fit.accumulate)
+        self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
+
+    def fit(self) -> None:
+        """Epochs until the end, or until validation stops improving."""
+        fit = self.config.fit
+        with self.log.progress(fit.epochs * self.batches, self.at.epoch * self.batches + self.at.batch):
+            while self.at.epoch < fit.epochs and not self._patience_spent():
+                row = self._train_epoch()
+                row |= self._validate()
+                self.at.epoch, self.at.batch = self.at.epoch + 1, 0
+                self.log.row(self.at.epoch, row)
+                self._keep(row.get("val/loss"))
+                self._save()
+        self.log.close()
+
+    def _patience_spent(self) -> bool:
+        return self.config.fit.patience is not None and self.at.since_best >= self.config.fit.patience
+
+    def _train_epoch(self) -> dict[str, float]:
+        fit = self.config.fit
+        self.network.train()
+        means = Means()
+        for batch in self._loader(self.data.train, training=True):
+            self._set_rates()
+            last = (self.at.batch + 1) % fit.accumulate == 0 or self.at.batch + 1 == self.batches
+            with self.fabric.no_backward_sync(self.network, enabled=not last):
+                output = self.network(batch)
+                done = self.at.update / self.updates
+                terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss, done)
+                self.fabric.backward(terms["total"] / fit.accumulate)
+            if not torch.isfinite(terms["total"]):
+                raise FloatingPointError(f"the loss is {float(terms['total'])} in epoch {self.at.epoch + 1}; lower fit.lr")
+            if last:
+                self._update()
+            self.at.batch += 1
+            means.add({f"train/{name}": float(value) for name, value in terms.items()}, len(batch["label"]))
+            means.add({"train/accuracy": _accuracy(output.logits, batch["label"])}, len(batch["label"]))
+            self.log.advance(float(terms["total"]))
+            if last and fit.checkpoint_steps and self.at.update % fit.checkpoint_steps == 0:
+                self._save()
+        return means.values()
+
+    def _set_rates(self) -> None:
+        fit = self.config.fit
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.at.update, self.updates, group["peak"], fit.warmup)
+
+    def _update(self) -> None:
+        if self.config.fit.clip_norm:
+            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=self.config.fit.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.at.update += 1
+        if self.average:
+            self.average.update_parameters(self.bare)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Accuracy, loss and attention health on the validation clips; health on training clips without any."""
+        measured = self.data.val if self.data.val is not None else self.data.train
+        network = self._measured().eval()
+        means = Means()
+        for batch in self._loader(measured, training=False):
+            output = network(batch)
+            terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss)
+            row = {f"health/{name}": value for name, value in attention_health(output.mask, output.weights).items()}
+            if self.data.val is not None:
+                row |= {"val/loss": float(terms["cross_entropy"]), "val/accuracy": _accuracy(output.logits, batch["label"])}
+            means.add(row, len(batch["label"]))
+        values = means.values()
+        warning = health_warning({name.removeprefix("health/"): value for name, value in values.items()})
+        if warning and self.config.method != "frame_average":
+            self.log.warn(f"epoch {self.at.epoch + 1}: attention is dead: {warning}")
+        return values
+
+    def _measured(self) -> torch.nn.Module:
+        return self.average.module if self.average else self.bare
+
+    def _keep(self, loss: float | None) -> None:
+        """Write the model when it is the best so far, or the latest when nothing can tell."""
+        better = loss is None or loss < self.at.best
+        self.at.since_best = 0 if better else self.at.since_best + 1
+        if better:
+            self.at.best = math.inf if loss is None else loss
+            if self.fabric.is_global_zero:
+                save_model(self.out, self.bare, self.record, self._measured().state_dict())
+
+    def _save(self) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        state: dict[str, Any] = {
+            "config": self.config.to_json(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": dict(vars(self.at)),
+            "random": torch.get_rng_state(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+        }
+        if torch.cuda.is_available():
+            state["random_cuda"] = torch.cuda.get_rng_state_all()
+        if self.average:
+            state["average"] = self.average.state_dict()
+        save_state(self.out, self.bare, state)
+
+    def restore(self) -> None:
+        """Go on from the saved state, if there is one."""
+        state = load_state(self.out, self.bare, self.config)
+        if state is None:
+            return
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.at = Progress(**state["progress"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        self.log.truncate(self.at.epoch)
+
+    def _loader(self, dataset: Dataset, training: bool) -> Iterator[dict[str, Tensor]]:
+        """Batches; in training in the epoch's own order, from where the run stands."""
+        size = self.config.fit.batch_size
+        if training:
+            dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
+            order = epoch_order(len(dataset), self.config.fit.seed, self.at.epoch)  # type: ignore[arg-type]
+            dataset = Subset(dataset, order[self.at.batch * size :])
+        loader = DataLoader(
+            dataset,
+            size,
+            num_workers=self.config.data.workers,
+            pin_memory=torch.cuda.is_available(),
+            # Drawn here, not from the global state, so that a restart within an epoch finds it unchanged.
+            generator=torch.Generator().manual_seed(0),
+        )
+        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
+
+
+class Means:
+    """Means of named numbers over an epoch, weighted by batch size."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, row: dict[str, float], count: int) -> None:
+        for name, value in row.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def values(self) -> dict[str, float]:
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+
+def _accuracy(logits: Tensor, label: Tensor) -> float:
+    return float((logits.argmax(1) == label).float().mean())
+
+
+def _parameter_groups(network: Network, fit: FitOptions) -> list[dict[str, Any]]:
+    groups = [{"params": list(network.head.parameters()), "peak": fit.lr, "lr": fit.lr}]
+    if network.backbone is not None and network.backbone.options.trainable:
+        backbone = list(network.backbone.parameters())
+        groups.append({"params": backbone, "peak": fit.backbone_lr, "lr": fit.backbone_lr})
+    return groups

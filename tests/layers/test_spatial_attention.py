@@ -1,0 +1,54 @@
+"""The mask: its range, its widths, and the scaling that leaves only relative saliency."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from whenwhere.layers import SpatialAttention, scale_mask_by_clip_mean
+
+
+def test_a_mask_is_one_map_a_frame_between_0_and_1() -> None:
+    torch.manual_seed(0)
+    mask = SpatialAttention(16)(torch.randn(2, 3, 16, 5, 6) * 10)
+    assert mask.shape == (2, 3, 1, 5, 6)
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    assert mask.std() > 0
+
+
+def test_frames_do_not_mix() -> None:
+    torch.manual_seed(0)
+    layer, features = SpatialAttention(8).eval(), torch.randn(1, 4, 8, 5, 5)
+    changed = features.clone()
+    changed[:, 2] += 1
+    differs = (layer(features) != layer(changed)).flatten(2).any(-1)
+    assert differs.tolist() == [[False, False, True, False]]
+
+
+def test_published_widths() -> None:
+    with torch.device("meta"):
+        layer = SpatialAttention(2048)
+    convolutions = [tuple(p.shape) for p in layer.parameters() if p.ndim == 4]
+    assert convolutions == [(1024, 2048, 3, 3), (512, 1024, 3, 3), (1, 512, 3, 3)]
+    assert all(m.bias is None for m in layer.modules() if isinstance(m, torch.nn.Conv2d))
+
+
+def test_scaled_mask_averages_one_and_forgets_its_level() -> None:
+    torch.manual_seed(0)
+    mask = torch.rand(3, 5, 1, 4, 4)
+    scaled = scale_mask_by_clip_mean(mask)
+    torch.testing.assert_close(scaled.mean((1, 2, 3, 4)), torch.ones(3))
+    torch.testing.assert_close(scale_mask_by_clip_mean(mask * 0.01), scaled)
+    # Relative saliency between frames survives: it is the clip's mean, not the frame's.
+    torch.testing.assert_close(scaled[:, 0] / scaled[:, 1], mask[:, 0] / mask[:, 1])
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-9])
+def test_a_dead_mask_does_not_explode(level: float) -> None:
+    mask = torch.full((1, 2, 1, 3, 3), level, requires_grad=True)
+    scaled = scale_mask_by_clip_mean(mask)
+    scaled.sum().backward()
+    assert scaled.max() <= 1
+    assert mask.grad is not None
+    assert mask.grad.isfinite().all()

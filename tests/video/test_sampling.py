@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from whenwhere.video import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
+
+Sampler = Uniform | RandomSegment | Strided | FixedRate
+
+
+def constant_rate(count: int, fps: float = 30) -> tuple[np.ndarray, float]:
+    return np.arange(count) / fps, count / fps
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_frame_on_display() -> None:
+    timestamps = np.array([0, 1, 1.5, 4])
+    times = np.array([-1, 0, 0.9, 1, 1.4, 1.5, 3.99, 4, 100])
+    np.testing.assert_array_equal(frames_at(timestamps, times), [0, 0, 0, 1, 1, 2, 2, 3, 3])
+    # Against the definition, frame by frame.
+    rng = np.random.default_rng(0)
+    timestamps = np.cumsum(rng.uniform(0.01, 1, 50)) - 0.01
+    times = rng.uniform(0, timestamps[-1], 200)
+    expected = [max(i for i, start in enumerate(timestamps) if start <= max(t, timestamps[0])) for t in times]
+    np.testing.assert_array_equal(frames_at(timestamps, times), expected)
+
+
+@pytest.mark.parametrize("fps", [24, 30, 30000 / 1001, 60, 120])
+def test_millisecond_rounding_does_not_shift_frames(fps: float) -> None:
+    exact = np.arange(500) / fps
+    np.testing.assert_array_equal(frames_at(np.round(exact, 3), exact), np.arange(500))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Uniform(7), RandomSegment(7), Strided(7, 3), FixedRate(5), FixedRate(9, max_frames=7), Uniform(1), Strided(1, 9)],
+)
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 31, 300])
+@pytest.mark.parametrize("random", [False, True])
+def test_every_sampler_gives_existing_frames_in_order(sampler: Sampler, count: int, random: bool) -> None:
+    timestamps = np.concatenate([[0], np.cumsum(np.random.default_rng(count).uniform(0.01, 0.2, count - 1))])
+    indices = sampler(timestamps, float(timestamps[-1] + 0.05), seeded() if random else None)
+    assert np.issubdtype(indices.dtype, np.integer)
+    assert indices.min() >= 0
+    assert indices.max() < count
+    assert (np.diff(indices) >= 0).all()
+    if not isinstance(sampler, FixedRate):
+        assert indices.shape == (sampler.frames,)
+
+
+def test_uniform_takes_slot_centres() -> None:
+    np.testing.assert_array_equal(Uniform(4)(*constant_rate(40)), [5, 15, 25, 35])
+    np.testing.assert_array_equal(Uniform(40)(*constant_rate(40)), np.arange(40))
+    np.testing.assert_array_equal(Uniform(6)(*constant_rate(3)), [0, 0, 1, 1, 2, 2])
+
+
+def test_uniform_goes_by_time_not_by_count() -> None:
+    """90 frames in the first second and 10 in the next nine: nine of ten samples belong to the slow part."""
+    timestamps = np.concatenate([np.arange(90) / 90, 1 + np.arange(10) * 0.9])
+    indices = Uniform(10)(timestamps, 10.0)
+    assert (indices >= 90).sum() == 9
+    np.testing.assert_array_equal(timestamps[indices][1:], 1 + 0.9 * np.array([0, 1, 2, 3, 5, 6, 7, 8, 9]))
+
+
+def test_random_segment_draws_in_every_slot_and_reaches_all_frames() -> None:
+    timestamps, duration = constant_rate(40)
+    drawn = np.stack([RandomSegment(4)(timestamps, duration, seeded(seed)) for seed in range(300)])
+    assert (drawn // 10 == np.arange(4)).all()
+    assert len(np.unique(drawn)) == 40
+    np.testing.assert_array_equal(RandomSegment(4)(timestamps, duration), Uniform(4)(timestamps, duration))
+
+
+def test_randomness_comes_from_the_generator_alone() -> None:
+    timestamps, duration = constant_rate(300)
+    for sampler in (RandomSegment(8), Strided(8, 2)):
+        torch.manual_seed(1)
+        first = sampler(timestamps, duration, seeded(5))
+        torch.manual_seed(2)
+        np.testing.assert_array_equal(sampler(timestamps, duration, seeded(5)), first)
+        assert not np.array_equal(sampler(timestamps, duration, seeded(6)), first)
+
+
+def test_strided() -> None:
+    np.testing.assert_array_equal(Strided(4, 5)(*constant_rate(20)), [2, 7, 12, 17])
+    starts = {int(Strided(4, 5)(*constant_rate(20), seeded(seed))[0]) for seed in range(100)}
+    assert starts == {0, 1, 2, 3, 4}
+    assert set(np.diff(Strided(4, 5)(*constant_rate(20), seeded(3)))) == {5}
+    np.testing.assert_array_equal(Strided(4, 5)(*constant_rate(10)), [0, 3, 6, 9])  # too short: the stride shrinks
+    np.testing.assert_array_equal(Strided(6, 5)(*constant_rate(3)), [0, 0, 1, 1, 2, 2])  # fewer frames than asked
+
+
+def test_fixed_rate() -> None:
+    np.testing.assert_array_equal(FixedRate(10)(*constant_rate(30)), np.arange(10) * 3)
+    np.testing.assert_array_equal(FixedRate(30)(*constant_rate(30)), np.arange(30))
+    np.testing.assert_array_equal(FixedRate(60)(*constant_rate(3)), [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(FixedRate(0.1)(*constant_rate(30)), [0])
+    np.testing.assert_array_equal(FixedRate(10, max_frames=2)(*constant_rate(40)), [10, 30])
+    timestamps = np.array([0, 0.1, 0.2, 2.0])
+    np.testing.assert_array_equal(FixedRate(2)(timestamps, 3.0), [0, 2, 2, 2, 3, 3])
+
+
+def test_make_sampler() -> None:
+    assert make_sampler("uniform", 8) == Uniform(8)
+    assert make_sampler("strided", 8, stride=4) == Strided(8, 4)
+    assert make_sampler("random_segment", 8) == RandomSegment(8)
+    assert make_sampler("fixed_rate", 8, fps=2) == FixedRate(2, max_frames=8)
+    with pytest.raises(ValueError, match=r"'unifrom'.*uniform, random_segment, strided or fixed_rate"):
+        make_sampler("unifrom", 8)
+
+
+def test_impossible_options() -> None:
+    for bad in (lambda: Uniform(0), lambda: Strided(4, 0), lambda: RandomSegment(-1), lambda: FixedRate(0)):
+        with pytest.raises(ValueError, match="must be"):
+            bad()
