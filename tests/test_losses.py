@@ -141,7 +141,9 @@ def test_minimising_unimodality_fills_the_valley() -> None:
 def test_a_batch_twice_gives_the_same_loss(variant: str) -> None:
     batch = torch.randn(3, 4), torch.tensor([0, 3, 1]), torch.rand(3, 5, 1, 4, 4), torch.randn(3, 5, 5).softmax(-1)
     options = LossOptions().resolved(variant)
-    once, twice = (attention_loss(*parts, options) for parts in (batch, [part.repeat_interleave(2, 0) for part in batch]))
+    once, twice = (
+        attention_loss(*parts, options) for parts in (batch, [part.repeat_interleave(2, 0) for part in batch])
+    )
     assert once.keys() == twice.keys()
     for term in once:
         torch.testing.assert_close(once[term], twice[term])
@@ -181,7 +183,9 @@ def test_half_a_frame_on_costs_one() -> None:
 # The area prior, and the whole.
 
 
-@pytest.mark.parametrize("level, expected", [(0.05, 0.0), (0.2, 0.0), (0.3, 0.0), (0.5, 0.04), (1.0, 0.49), (0.0, 0.0025)])
+@pytest.mark.parametrize(
+    "level, expected", [(0.05, 0.0), (0.2, 0.0), (0.3, 0.0), (0.5, 0.04), (1.0, 0.49), (0.0, 0.0025)]
+)
 def test_area_is_free_within_its_range(level: float, expected: float) -> None:
     assert float(mask_area(flat(level), 0.05, 0.3)) == pytest.approx(expected, abs=1e-6)
 

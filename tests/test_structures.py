@@ -103,7 +103,9 @@ def test_segments_that_make_no_sense(start: float, end: float) -> None:
         Segment(start, end, "kick")
 
 
-@pytest.mark.parametrize("change", [{"time": -1.0}, {"x1": 10.0}, {"y0": 95.0}, {"x0": float("nan")}, {"score": np.inf}])
+@pytest.mark.parametrize(
+    "change", [{"time": -1.0}, {"x1": 10.0}, {"y0": 95.0}, {"x0": float("nan")}, {"score": np.inf}]
+)
 def test_boxes_that_make_no_sense(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Box"):
         replace(BOX, **change)
@@ -137,7 +139,9 @@ def test_clips_that_make_no_sense(data: dict[str, Any], message: str) -> None:
         Clip.from_dict(data)
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[1, 2]", "3", "null", '{"version": 1}', '{"version": 1, "labels": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "not json", "[1, 2]", "3", "null", '{"version": 1}', '{"version": 1, "labels": 3}']
+)
 def test_other_files_are_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)

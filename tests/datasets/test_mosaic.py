@@ -126,7 +126,8 @@ def test_intervals_cells_and_classes_are_uniform() -> None:
 def test_starts_are_uniform_for_every_length() -> None:
     for duration in (6, 24):
         starts = Counter(
-            start for layout in layouts(300, replace(OPTIONS, action_frames=(duration, duration)))
+            start
+            for layout in layouts(300, replace(OPTIONS, action_frames=(duration, duration)))
             for _, _, start in layout.insert
         )
         assert sorted(starts) == list(range(24 - duration + 1))

@@ -69,6 +69,13 @@ def test_one_cell_reaches_as_far_as_the_kernel() -> None:
     assert torch.equal(changed, expected)
 
 
+def test_forget_gates_start_open() -> None:
+    layer = ConvLSTM(3, 2)
+    assert layer.state_conv.bias is not None
+    assert layer.state_conv.bias.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert layer.state_conv.bias.requires_grad
+
+
 def test_even_kernels_are_refused() -> None:
     with pytest.raises(ValueError, match="odd"):
         ConvLSTM(3, 2, kernel=4)

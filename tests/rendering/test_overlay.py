@@ -143,7 +143,13 @@ def test_segments_are_marked_over_their_span(explanation: Explanation) -> None:
 
 @pytest.mark.parametrize(
     "size, expected",
-    [((1920, 1080), (960, 540)), ((320, 240), (320, 240)), ((64, 48), (320, 240)), ((33, 999), (32, 960))],
+    [
+        ((1920, 1080), (960, 540)),
+        ((320, 240), (320, 240)),
+        ((64, 48), (320, 240)),
+        ((180, 320), (320, 568)),
+        ((33, 999), (32, 960)),
+    ],
 )
 def test_picture_size_is_even_and_within_limits(
     explanation: Explanation, size: tuple[int, int], expected: tuple[int, int]
@@ -194,7 +200,7 @@ def test_wrong_video_is_refused_and_nothing_is_left(explanation: Explanation, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kwargs", [{"opacity": 1.5}, {"max_side": 100}, {"min_side": 2}])
+@pytest.mark.parametrize("kwargs", [{"opacity": 1.5}, {"max_side": 100}, {"min_width": 2}])
 def test_options_are_checked(kwargs: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="OverlayOptions"):
         OverlayOptions(**kwargs)  # type: ignore[arg-type]

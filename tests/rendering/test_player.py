@@ -8,9 +8,11 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +20,7 @@ from PIL import Image
 from whenwhere.rendering import mask_at, report, write_report
 from whenwhere.rendering.overlay import blend_mask
 from whenwhere.structures import Explanation, Segment
+from whenwhere.video import iter_frames
 
 pytestmark = pytest.mark.browser
 
@@ -86,10 +89,13 @@ def seek(page: Any, seconds: float) -> None:
     wait_until(page, "!whenwhere.video.seeking")
 
 
+def decoded(address: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1]))).convert("RGBA"))
+
+
 def pixels(page: Any) -> np.ndarray:
     """The canvas over the video, `(H, W, 4)`."""
-    address = page.evaluate("whenwhere.canvas.toDataURL()")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1]))).convert("RGBA"))
+    return decoded(page.evaluate("whenwhere.canvas.toDataURL()"))
 
 
 def now(page: Any) -> float:
@@ -253,3 +259,34 @@ def test_video_beside_the_page_plays(
     assert opened.errors == []
     assert all(url.startswith("file:") for url in opened.requests)
     opened.page.context.close()
+
+
+def test_video_that_starts_after_its_sound_stays_in_step(
+    browser: Any, explanation: Explanation, square: Any, tmp_path: Path
+) -> None:
+    """A player's clock starts with the sound, an explanation's with the first frame."""
+    late = tmp_path / "late.mp4"
+    with av.open(str(late), "w") as container:
+        video, sound = container.add_stream("libx264", rate=10), container.add_stream("aac", rate=8000)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for i in range(40):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 800), dtype=np.float32), format="fltp", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 8000, 800 * i, Fraction(1, 8000)
+            container.mux(sound.encode(samples))
+            if i >= 10:
+                frame = av.VideoFrame.from_ndarray(square.frame(i - 10), format="rgb24")
+                frame.pts, frame.time_base = i, Fraction(1, 10)
+                container.mux(video.encode(frame))
+        container.mux(video.encode())
+        container.mux(sound.encode())
+    assert next(iter_frames(late))[0] == 0
+    write_report(explanation, tmp_path / "report.html", video_path=late)
+    page = open_page(browser, tmp_path / "report.html").page
+    for index in (0, 12, 29):
+        seek(page, index / 10 + 0.05)
+        address = page.evaluate(
+            """() => { const c = document.createElement("canvas"); c.width = 320; c.height = 240;
+            c.getContext("2d").drawImage(whenwhere.video, 0, 0, 320, 240); return c.toDataURL(); }"""
+        )
+        assert np.abs(decoded(address)[..., :3].astype(int) - square.frame(index)).mean() < 5
+    page.context.close()

@@ -31,8 +31,7 @@ class ConvLSTM(nn.Module):
         self.input_conv = nn.Conv2d(channels, 4 * hidden, kernel, padding=kernel // 2, bias=False)
         self.state_conv = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2)
         # Forget gates start open (Jozefowicz et al. 2015), so early steps reach the readout.
-        nn.init.zeros_(self.state_conv.bias)
-        nn.init.ones_(self.state_conv.bias[hidden : 2 * hidden])
+        self.state_conv.bias = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(hidden))
 
     def input_gates(self, inputs: Tensor) -> Tensor:
         """`(N, C, H, W)` to the inputs' share of the gates, `(N, 4 D, H, W)`."""

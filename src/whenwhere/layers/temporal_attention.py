@@ -25,9 +25,7 @@ class TemporalAttention(nn.Module):
         width: inner width of the joint energy.
     """
 
-    def __init__(
-        self, channels: int, state_channels: int, energy: Energy = "joint", width: int | None = None
-    ) -> None:
+    def __init__(self, channels: int, state_channels: int, energy: Energy = "joint", width: int | None = None) -> None:
         super().__init__()
         if energy not in ("joint", "additive"):
             raise ValueError(f"energy must be 'joint' or 'additive', got {energy!r}")

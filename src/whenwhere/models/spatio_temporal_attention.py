@@ -121,9 +121,7 @@ class SpatioTemporalAttention(nn.Module):
         features `(B, T, C, H, W)` to :class:`AttentionOutput`.
     """
 
-    def __init__(
-        self, channels: int, classes: int, options: SpatioTemporalAttentionOptions | None = None
-    ) -> None:
+    def __init__(self, channels: int, classes: int, options: SpatioTemporalAttentionOptions | None = None) -> None:
         super().__init__()
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
@@ -157,7 +155,9 @@ class SpatioTemporalAttention(nn.Module):
         masked, mask = self._attend_space(features)
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
-            masked = masked + temporal_encoding(frames, channels, device=masked.device).to(masked)[None, :, :, None, None]
+            masked = (
+                masked + temporal_encoding(frames, channels, device=masked.device).to(masked)[None, :, :, None, None]
+            )
         if self.options.readout == "attention":
             pooled, weights = self._read_by_attention(masked)
         else:

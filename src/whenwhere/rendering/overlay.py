@@ -28,19 +28,19 @@ class OverlayOptions:
     Attributes:
         opacity: of the heat map where attention is highest, in [0, 1].
         max_side: the longer side of the picture is reduced to this many pixels.
-        min_side: the longer side of the picture is enlarged to this many pixels, so that text can be read.
+        min_width: a narrower picture is enlarged to this many pixels, so that the text below it can be read.
     """
 
     opacity: float = 0.7
     max_side: int = 960
-    min_side: int = 320
+    min_width: int = 320
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1:
             raise ValueError(f"OverlayOptions.opacity must lie in [0, 1], got {self.opacity}")
-        if not 16 <= self.min_side <= self.max_side:
+        if not 16 <= self.min_width <= self.max_side:
             raise ValueError(
-                f"OverlayOptions needs 16 <= min_side <= max_side, got min_side={self.min_side}, "
+                f"OverlayOptions needs 16 <= min_width <= max_side, got min_width={self.min_width}, "
                 f"max_side={self.max_side}"
             )
 
@@ -149,8 +149,8 @@ class OverlayRenderer:
 
     def __init__(self, explanation: Explanation, options: OverlayOptions | None = None) -> None:
         self.explanation, self.options = explanation, options or OverlayOptions()
-        longest = max(explanation.width, explanation.height)
-        scale = min(max(longest, self.options.min_side), self.options.max_side) / longest
+        enlarged = max(1.0, self.options.min_width / explanation.width)
+        scale = min(enlarged, self.options.max_side / max(explanation.width, explanation.height))
         self.width = max(2, 2 * round(explanation.width * scale / 2))
         self.picture_height = max(2, 2 * round(explanation.height * scale / 2))
         self.strip = ImportanceStrip(explanation, self.width)

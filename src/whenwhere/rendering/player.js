@@ -19,7 +19,7 @@
     state.time = clamp(time, 0, duration);
     view.draw(state.time, state);
     byId("cursor").style.left = `${100 * state.time / duration}%`;
-    byId("clock").textContent = `${seconds(state.time, 2)} of ${seconds(duration, 2)}`;
+    byId("clock").textContent = `${state.time.toFixed(2)} / ${seconds(duration, 2)}`;
     const scrubber = byId("scrubber");
     scrubber.setAttribute("aria-valuenow", state.time.toFixed(2));
     scrubber.setAttribute("aria-valuetext", seconds(state.time, 2));

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from whenwhere.datasets.mosaic import MosaicOptions
+from whenwhere.evaluation.measure import all_scores, predict
+from whenwhere.models import SpatioTemporalAttentionOptions
+from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, load_model
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
+from whenwhere.training.data import build_data
+from whenwhere.training.loop import Means, learning_rate, train
+
+
+def config_for(bank: Path, **fit: object) -> TrainConfig:
+    mosaic = MosaicOptions(frames=8, action_frames=(2, 4), clips=32, eval_clips=24)
+    return TrainConfig(
+        data=DataOptions(source="feature_bank", path=str(bank), mosaic=mosaic, val_share=0.3),
+        model=SpatioTemporalAttentionOptions(hidden=8, steps=3),
+        fit=FitOptions(**{"epochs": 3, "batch_size": 8, "lr": 5e-3, **fit}),  # type: ignore[arg-type]
+    )
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def run(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, torch.Tensor]:
+    out.mkdir(exist_ok=True)
+    train(config, build_data(config, quiet), out, resume=resume, quiet=True)
+    return load_file(str(out / MODEL_FILE))
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_rate_rises_then_falls_to_zero() -> None:
+    rates = [learning_rate(step, 100, 1.0, 0.1) for step in range(101)]
+    assert rates[9] == pytest.approx(1.0)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_means_weigh_by_count() -> None:
+    means = Means()
+    means.add({"a": 1.0}, 3)
+    means.add({"a": 5.0}, 1)
+    assert means.values() == {"a": 2.0}
+
+
+def test_same_seed_same_weights_other_seed_others(tiny_bank: Path, tmp_path: Path) -> None:
+    first = run(config_for(tiny_bank), tmp_path / "a")
+    assert_same(first, run(config_for(tiny_bank), tmp_path / "b"))
+    other = run(config_for(tiny_bank, seed=1), tmp_path / "c")
+    assert not torch.equal(first["head.classifier.weight"], other["head.classifier.weight"])
+
+
+def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_bank, epochs=12)
+    config = replace(config, data=replace(config.data, mosaic=replace(config.data.mosaic, clips=64)))
+    data = build_data(config, quiet)
+    train(config, data, tmp_path, quiet=True)
+    network, record = load_model(tmp_path)
+    scores = {score.name: score for score in all_scores(predict(network, data.test))}
+    assert record.classes == ("class 0", "class 1")
+    assert scores["accuracy"].value > 0.9
+    assert scores["where: pointing"].value > 0.9 > scores["where: pointing"].best_control
+
+
+@pytest.mark.parametrize("fit", [{}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2}])
+def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path, fit: dict) -> None:
+    """kill -9 at a moment nobody chose, then --resume: every tensor equals the unbroken run's, bit by bit."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [
+        sys.executable, "-m", "whenwhere.cli", "train", "--data.source", "feature_bank", "--data.path", str(tiny_bank),
+        "--data.val_share", "0.3", "--data.mosaic.frames", "8", "--data.mosaic.action_frames", "[2,4]",
+        "--data.mosaic.clips", "64", "--data.mosaic.eval_clips", "24", "--model.hidden", "8",
+        "--fit.epochs", "12", "--fit.batch_size", "8",
+        *(f"--fit.{name}={value}" for name, value in fit.items()),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True, env=environment)
+    process = subprocess.Popen(
+        [*command, "--out", str(broken)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (broken / STATE_FILE).exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.005)
+        time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = subprocess.run([*command, "--out", str(broken), "--resume"], capture_output=True, env=environment, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_same(load_file(str(whole / MODEL_FILE)), load_file(str(broken / MODEL_FILE)))
+    states = [torch.load(folder / STATE_FILE, weights_only=True) for folder in (whole, broken)]
+    assert_same(states[0]["network"], states[1]["network"])
+    assert states[0]["progress"] == states[1]["progress"]
+    rows = [list(csv.reader((folder / "metrics.csv").open())) for folder in (whole, broken)]
+    assert [row[0] for row in rows[1]] == [row[0] for row in rows[0]] == ["epoch", *map(str, range(1, 13))]
+
+
+def test_resuming_with_other_options_is_refused(tiny_bank: Path, tmp_path: Path) -> None:
+    run(config_for(tiny_bank), tmp_path)
+    with pytest.raises(CheckpointError, match="other options"):
+        run(config_for(tiny_bank, lr=1e-4), tmp_path, resume=True)
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny_bank: Path, tmp_path: Path) -> None:
+    first = run(config_for(tiny_bank), tmp_path)
+    assert_same(first, run(config_for(tiny_bank), tmp_path, resume=True))
+
+
+def test_stops_early_when_validation_does_not_improve(tiny_bank: Path, tmp_path: Path) -> None:
+    run(config_for(tiny_bank, epochs=50, patience=1, lr=0.5), tmp_path)
+    epochs = len((tmp_path / "metrics.csv").read_text().splitlines()) - 1
+    assert epochs < 50
+
+
+def test_accumulation_equals_a_larger_batch_without_batch_norm(tiny_bank: Path, tmp_path: Path) -> None:
+    """Frame average has no batch statistics, so two halves accumulated are one whole batch."""
+    base = replace(config_for(tiny_bank), method="frame_average")
+    base = replace(base, model=replace(base.model, dropout=0.0))
+    halves = replace(base, fit=replace(base.fit, batch_size=4, accumulate=2))
+    a, b = run(base, tmp_path / "a"), run(halves, tmp_path / "b")
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
+
+
+def test_bf16_trains(tiny_bank: Path, tmp_path: Path) -> None:
+    weights = run(config_for(tiny_bank, precision="bf16-mixed", epochs=1), tmp_path)
+    assert all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point())
+
+
+def test_log_has_health_of_every_epoch(tiny_bank: Path, tmp_path: Path) -> None:
+    run(config_for(tiny_bank), tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert len(rows) == 3
+    for name in ("health/mask_area", "health/entropy", "health/state_sensitivity"):
+        assert all(math.isfinite(float(row[name])) for row in rows)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_warns_when_attention_is_dead(tiny_bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    config = replace(config, model=replace(config.model, spatial=False, temporal=False))
+    tmp_path.mkdir(exist_ok=True)
+    train(config, build_data(config, quiet), tmp_path)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "attention is dead" in said
+    assert "weights are uniform" in said
