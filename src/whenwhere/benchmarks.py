@@ -1,4 +1,4 @@
-"""How long the parts take; ratios of times measured side by side, so that they hold on any machine."""
+"""How long the parts take; ratios of times measured side by side, since seconds depend on the machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def benchmark_head(
 ) -> dict[str, float]:
     """Time the default model step by step, as the paper writes it, and with the input convolution hoisted.
 
-    Both forms run in turn, so that whatever else the machine does slows both; the first round warms up
-    and is not counted. On the processor, float32.
+    Both forms run in turn, so that a passing disturbance meets both; the first round warms up and
+    is not counted. On the processor, float32. Measure on an idle machine: the hoisted form is bound by
+    arithmetic, step by step by memory, so cores shared with other jobs make the ratios come out too low.
 
     Args:
         frames: T, and S.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -109,7 +109,7 @@ PRETRAINING = tuple(_PRETRAINING)
 _ALL = _TARGETS | _DISTRACTORS | _PRETRAINING
 
 
-@lru_cache(maxsize=None)
+@cache
 def glyph_segments(name: str) -> np.ndarray:
     """Strokes of a glyph as straight segments `(S, 2, 2)`, centred, longest half side of its bounding box 1."""
     if name not in _ALL:
@@ -169,7 +169,7 @@ def draw_glyph(
     height, width = frames.shape[-2:]
     segments = _placed_segments(name, size, angle)
     box = glyph_box(name, size, angle)
-    side = int(math.ceil(max(box[2] - box[0], box[3] - box[1]))) + 3
+    side = math.ceil(max(box[2] - box[0], box[3] - box[1])) + 3
     shown = np.arange(len(frames)) if visible is None else np.flatnonzero(visible)
     corners = np.floor(centers[shown] + box[:2]).astype(int) - 1
     grid = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1) + 0.5
@@ -182,7 +182,7 @@ def draw_glyph(
             patch += ink[top - y : bottom - y, left - x : right - x] * (color[:, None, None] - patch)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _upsampling(coarse: int, size: int) -> np.ndarray:
     """Matrix `(size, coarse)` of linear interpolation."""
     position = np.linspace(0, coarse - 1, size)

@@ -86,7 +86,7 @@ def _extract(
             progress(index + 1, len(clips))
     if not parts:
         raise VideoError(f"none of the {len(clips)} clips can be read; the first: {broken[0][1]}")
-    return ClipFeatures(torch.stack(parts), tuple(kept), tuple(broken))
+    return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken))
 
 
 def fit_projection(

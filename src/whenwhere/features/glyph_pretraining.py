@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.datasets.glyphs import PALETTE, PRETRAINING, draw_glyph, finish_frames, glyph_box, textured_background
+from whenwhere.video.transforms import Preprocessing
 
 ARCHITECTURE = "resnet18d"
-ARGUMENTS = {"stem_width": 16, "channels": [32, 96, 96, 96]}
+ARGUMENTS: dict[str, Any] = {"stem_width": 16, "channels": [32, 96, 96, 96]}
 OUT_INDEX = 2
 STRIDE = 8
 MEAN, STD = (0.33, 0.33, 0.33), (0.17, 0.17, 0.17)
@@ -107,10 +108,9 @@ def render_batch(options: PretrainOptions, count: int, rng: np.random.Generator)
     return torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels))
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """uint8 `(N, 3, H, W)` to what the network takes."""
-    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    return ((pixels.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+def _normalised(pixels: Tensor, size: int) -> Tensor:
+    """uint8 `(N, 3, size, size)` to what the network takes, by the same code that will feed it later."""
+    return Preprocessing(size=size, mean=MEAN, std=STD).normalise(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def build() -> Any:
@@ -129,7 +129,7 @@ def _accuracy(backbone: nn.Module, head: nn.Module, options: PretrainOptions) ->
     right = total = 0
     for start in range(0, options.validation, 128):
         pixels, labels = render_batch(options, min(128, options.validation - start), rng)
-        guess = head(backbone(normalise(pixels))[-1]).argmax(1)
+        guess = head(backbone(_normalised(pixels, options.size))[-1]).argmax(1)
         shown = (labels != IGNORE) & (labels != BACKGROUND)
         right += int((guess[shown] == labels[shown]).sum())
         total += int(shown.sum())
@@ -178,7 +178,9 @@ def pretrain(options: PretrainOptions, log: Callable[[str], None] = print) -> Pa
     head = nn.Conv2d(backbone.feature_info.channels()[-1], len(PRETRAINING) + 1, 1)
     parameters = [*backbone.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps + 1, pct_start=0.15)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.rate, total_steps=options.steps + 1, pct_start=0.15
+    )
     # Most cells are empty; weighting them down keeps the shapes, not the ground, in charge of the features.
     importance = torch.ones(len(PRETRAINING) + 1)
     importance[BACKGROUND] = 0.1
@@ -186,7 +188,7 @@ def pretrain(options: PretrainOptions, log: Callable[[str], None] = print) -> Pa
     backbone.train()
     for step in range(1, options.steps + 1):
         pixels, labels = render_batch(options, options.batch, rng)
-        loss = criterion(head(backbone(normalise(pixels))[-1]), labels)
+        loss = criterion(head(backbone(_normalised(pixels, options.size))[-1]), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -38,4 +38,4 @@ class Projection(nn.Module):
         return self
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.einsum("nchw,cd->ndhw", features - self.mean[:, None, None], self.matrix)
+        return torch.einsum("nchw,cd->ndhw", features - self.mean[:, None, None], self.matrix).contiguous()

@@ -17,6 +17,10 @@ class TemporalAttention(nn.Module):
     weights are the same at every step and a's parameters never get a gradient. ``energy="joint"`` is
     ``v . tanh(W_h H + W_x X_i)`` (Bahdanau et al. 2015, which the paper cites), where the state matters.
 
+    For the joint energy the frame vectors are divided by their root mean square over the clip: like the
+    mask, only how they differ counts. Pooled over cells they are small, and the weights would otherwise
+    stay uniform for most of a short training.
+
     The part that does not depend on the state, :meth:`keys`, is computed once for all steps.
 
     Args:
@@ -38,6 +42,8 @@ class TemporalAttention(nn.Module):
 
     def keys(self, frames: Tensor) -> Tensor:
         """Project frame vectors `(B, T, C)` to keys `(B, T, inner)`."""
+        if self.energy == "joint":
+            frames = frames / frames.square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-6)
         return self.key(frames)
 
     def forward(self, state: Tensor, keys: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ def temporal_encoding(frames: int, channels: int, *, device: torch.device | None
 def temporal_difference(features: Tensor) -> Tensor:
     """How each cell changes: half of next minus previous frame, one-sided at the ends.
 
-    It changes sign when the clip is played backwards, so a motion and its reverse differ in it.
+    It changes sign when the clip is played backwards, so a motion and its reverse differ in it; its
+    magnitude is how much moves, whichever way.
 
     Shape:
         `(B, T, C, H, W)` to the same.

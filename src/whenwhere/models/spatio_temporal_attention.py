@@ -23,7 +23,7 @@ from whenwhere.layers import (
 )
 from whenwhere.layers.temporal_attention import Energy
 
-Order = Literal["none", "encoding", "difference"]
+Order = Literal["none", "encoding", "difference", "motion"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class SpatioTemporalAttentionOptions:
         readout: ``mean``: Eq. 6; ``attention``: the second architecture of the public scripts, in which
             the ConvLSTM reads the masked frames in order and softmax weights over its states are read out.
         order: ``none``: blind to the order of frames, as the paper; ``encoding`` adds a temporal encoding to
-            keys and masked features; ``difference`` adds to the features how each cell changes.
+            keys and masked features; ``difference`` adds channels that tell how each cell changes; ``motion``
+            adds the magnitude of that change, which tells order but not direction.
         dropout: share of feature channels dropped in training.
     """
 
@@ -125,7 +126,7 @@ class SpatioTemporalAttention(nn.Module):
         super().__init__()
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
-        inputs = channels * (2 if options.order == "difference" else 1)
+        inputs = channels * (2 if options.order in ("difference", "motion") else 1)
         self.spatial_attention = SpatialAttention(inputs, options.mask_widths) if options.spatial else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
         self.classifier = nn.Linear(options.hidden, classes)
@@ -150,8 +151,9 @@ class SpatioTemporalAttention(nn.Module):
             raise ValueError(f"features must be (B, T, C, H, W), got {tuple(features.shape)}")
         # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
         features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
-        if self.options.order == "difference":
-            features = torch.cat([features, temporal_difference(features)], dim=2)
+        if self.options.order in ("difference", "motion"):
+            change = temporal_difference(features)
+            features = torch.cat([features, change.abs() if self.options.order == "motion" else change], dim=2)
         masked, mask = self._attend_space(features)
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
