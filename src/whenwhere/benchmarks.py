@@ -28,8 +28,8 @@ def benchmark_head(
     """Time the default model step by step, as the paper writes it, and with the input convolution hoisted.
 
     Both forms run in turn, so that a passing disturbance meets both; the first round warms up and
-    is not counted. On the processor, float32. Measure on an idle machine: the hoisted form is bound by
-    arithmetic, step by step by memory, so cores shared with other jobs make the ratios come out too low.
+    is not counted. On the processor, float32. Measure on an idle machine: the ratios move with what
+    else runs, since the two forms do not lean on arithmetic and memory in the same measure.
 
     Args:
         frames: T, and S.

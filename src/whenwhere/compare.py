@@ -26,10 +26,12 @@ def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
 
     Args:
         variant: ``default`` (no change), ``paper``, ``frame_average``, or any options as
-            ``key=value,key=value``, for instance ``model.energy=additive,loss.unimodality=0``; a list of
-            changes may follow a name: ``paper,model.energy=joint``.
+            ``key=value+key=value``, for instance ``model.energy=additive+loss.unimodality=0``; changes may
+            follow a name: ``paper+model.energy=joint``.
     """
-    name, *changes = variant.split(",") if "=" not in variant.split(",")[0] else ["default", *variant.split(",")]
+    name, *changes = variant.split("+")
+    if "=" in name:
+        name, changes = "default", [name, *changes]
     if name == "paper":
         config = replace(config, model=replace(config.model, variant="paper"))
     elif name == "frame_average":

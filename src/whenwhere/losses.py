@@ -120,8 +120,9 @@ class LossOptions:
 
     Attributes:
         form: ``sum``: Eq. 8-10 as printed; ``relative``: the scale-free forms; None: as the model's variant.
-        total_variation, contrast, unimodality: weights; None: the form's defaults (``sum``: 1e-5, 1e-4 and 1,
-            as published).
+        total_variation: weight of Eq. 8; None: the form's default (``sum``: 1e-5 as published).
+        contrast: weight of Eq. 9; None: the form's default (``sum``: 1e-4 as published).
+        unimodality: weight of Eq. 10; None: the form's default (``sum``: 1 as published).
         area: weight of the area prior (not in the paper); None: the form's default.
         area_range: shares of the clip between which the mask's mean is free.
         warmup: share of training over which the priors' weights rise from 0.

@@ -48,9 +48,9 @@ def test_cache_is_read_and_never_stale(small_clips: list[Clip], backbone: Backbo
     cached(backbone, frames=4)
     assert len(calls) > seen, "other sampling"
     seen = len(calls)
-    other = Backbone(replace(backbone.options, weights="random")).eval()
-    assert not torch.equal(cached(other), first)
-    assert len(calls) > seen, "other weights"
+    other = Backbone(replace(backbone.options, name="test_resnet", size=32)).eval()
+    assert cached(other).shape != first.shape
+    assert len(calls) > seen, "other preprocessing"
     assert not list(tmp_path.glob("*.partial"))
 
 

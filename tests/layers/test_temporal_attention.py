@@ -50,8 +50,16 @@ def test_joint_energy_is_bahdanaus() -> None:
     layer = TemporalAttention(2, 3, width=2)
     frames, state = torch.randn(1, 4, 2), torch.randn(1, 3)
     v, query, key = layer.score.weight[0], layer.query.weight, layer.key
-    energies = [v @ torch.tanh(query @ state[0] + key.weight @ frame + key.bias) for frame in frames[0]]
+    vectors = frames[0] / frames.square().mean().sqrt()
+    energies = [v @ torch.tanh(query @ state[0] + key.weight @ vector + key.bias) for vector in vectors]
     torch.testing.assert_close(layer(state, layer.keys(frames))[0], torch.stack(energies).softmax(0))
+
+
+def test_joint_keys_forget_the_level_of_each_clip() -> None:
+    layer, frames = TemporalAttention(6, 4), torch.randn(3, 7, 6)
+    levels = torch.tensor([0.01, 1.0, 100.0])[:, None, None]
+    torch.testing.assert_close(layer.keys(frames * levels), layer.keys(frames))
+    assert layer.keys(torch.zeros(1, 7, 6)).isfinite().all()
 
 
 def test_a_planted_frame_is_found() -> None:

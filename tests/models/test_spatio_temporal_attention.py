@@ -14,7 +14,7 @@ from whenwhere.models import AttentionOutput, SpatioTemporalAttention, SpatioTem
 
 CHANNELS, CLASSES = 12, 4
 VARIANTS = ["default", "paper"]
-ORDERS = ["none", "encoding", "difference"]
+ORDERS = ["none", "encoding", "difference", "motion"]
 
 
 def build(channels: int = CHANNELS, **options: Any) -> SpatioTemporalAttention:
@@ -31,8 +31,9 @@ def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> Attent
     """Eq. 1-6, clip by clip and frame by frame, written without the model's forward pass (in eval mode)."""
     options, outputs = model.options, []
     for clip in features:
-        if options.order == "difference":
-            clip = torch.cat([clip, temporal_difference(clip[None])[0]], dim=1)
+        if options.order in ("difference", "motion"):
+            change = temporal_difference(clip[None])[0]
+            clip = torch.cat([clip, change.abs() if options.order == "motion" else change], dim=1)
         mask = torch.ones_like(clip[:, :1])
         if model.spatial_attention is not None:
             mask = torch.sigmoid(model.spatial_attention.layers(clip))
@@ -49,7 +50,10 @@ def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> Attent
             weight = torch.full((frames,), 1 / frames)
             if model.temporal_attention is not None:
                 query = model.temporal_attention.query(hidden.mean((1, 2)))
-                energies = [query + model.temporal_attention.key(frame.mean((1, 2))) for frame in masked]
+                vectors = torch.stack([frame.mean((1, 2)) for frame in masked])
+                if options.energy == "joint":
+                    vectors = vectors / vectors.square().mean().sqrt()
+                energies = [query + model.temporal_attention.key(vector) for vector in vectors]
                 if options.energy == "joint":
                     energies = [model.temporal_attention.score(energy.tanh()) for energy in energies]
                 weight = torch.cat(energies).softmax(0)
@@ -173,6 +177,13 @@ def test_order_can_be_seen(variant: str, form: dict[str, Any]) -> None:
         assert relative_error(model(permuted).logits, logits) > 1e-3
 
 
+def test_motion_sees_order_but_not_direction() -> None:
+    model = build(order="motion").eval()
+    logits = model(clips()).logits
+    torch.testing.assert_close(model(clips().flip(1)).logits, logits, rtol=1e-4, atol=1e-5)
+    assert relative_error(model(clips()[:, [3, 0, 5, 1, 4, 2]]).logits, logits) > 1e-3
+
+
 # 5. The 1/T of Eq. 4 shrinks the input.
 
 
@@ -186,7 +197,9 @@ def test_dividing_by_frames_shrinks_the_input_of_the_recurrence() -> None:
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"order": "encoding"}, {"order": "difference"}, {"readout": "attention"}, {"steps": 2}], ids=name
+    "form",
+    [{}, {"order": "encoding"}, {"order": "difference"}, {"order": "motion"}, {"readout": "attention"}, {"steps": 2}],
+    ids=name,
 )
 def test_every_parameter_of_the_default_model_gets_a_gradient(form: dict[str, Any]) -> None:
     model = build(**form)

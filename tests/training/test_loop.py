@@ -12,28 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_runs import config_for, quiet
 from safetensors.torch import load_file
 
-from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.evaluation.measure import all_scores, predict
-from whenwhere.models import SpatioTemporalAttentionOptions
 from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, load_model
-from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
+from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import build_data
 from whenwhere.training.loop import Means, learning_rate, train
-
-
-def config_for(bank: Path, **fit: object) -> TrainConfig:
-    mosaic = MosaicOptions(frames=8, action_frames=(2, 4), clips=32, eval_clips=24)
-    return TrainConfig(
-        data=DataOptions(source="feature_bank", path=str(bank), mosaic=mosaic, val_share=0.3),
-        model=SpatioTemporalAttentionOptions(hidden=8, steps=3),
-        fit=FitOptions(**{"epochs": 3, "batch_size": 8, "lr": 5e-3, **fit}),  # type: ignore[arg-type]
-    )
-
-
-def quiet(text: str) -> None:
-    pass
 
 
 def run(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, torch.Tensor]:

@@ -26,8 +26,9 @@ class MosaicOptions:
     """What the wall looks like.
 
     Attributes:
-        rows, columns: cells of the wall.
-        frames: T.
+        rows: rows of cells in the wall.
+        columns: columns of cells in the wall.
+        frames: T, frames of a mosaic.
         action_frames: shortest and longest interval, in frames.
         absent: share of mosaics without the action; they have a class of their own, the last one.
         clips: mosaics an epoch for training; evaluation sets are as large and always the same.

@@ -65,7 +65,9 @@ class Backbone(nn.Module):
             options = replace(options, weights=str(GLYPH_WEIGHTS))
         local = None if options.weights in ("hub", "random") else _read_local(Path(options.weights))
         metadata = local[1] if local else {}
-        self.model = _create(options, metadata)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # so that random weights are the same when a run is loaded again
+            self.model = _create(options, metadata)
         if local:
             _load(self.model, local[0], options)
         self.preprocessing = _preprocessing(options, metadata, self.model)

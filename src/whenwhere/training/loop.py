@@ -112,9 +112,9 @@ class Run:
             if last:
                 self._update()
             self.at.batch += 1
-            means.add({f"train/{name}": float(value) for name, value in terms.items()}, len(batch["label"]))
+            means.add({f"train/{name}": float(value.detach()) for name, value in terms.items()}, len(batch["label"]))
             means.add({"train/accuracy": _accuracy(output.logits, batch["label"])}, len(batch["label"]))
-            self.log.advance(float(terms["total"]))
+            self.log.advance(float(terms["total"].detach()))
             if last and fit.checkpoint_steps and self.at.update % fit.checkpoint_steps == 0:
                 self._save()
         return means.values()

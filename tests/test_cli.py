@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whenwhere.cli import COMMANDS, main
+from whenwhere.structures import Explanation
+from whenwhere.video import write_video
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained through the command line on a folder per class of real files, one of them broken."""
+    folder = tmp_path_factory.mktemp("data")
+    for index in range(12):
+        label = "bright" if index % 2 else "dark"
+        (folder / label).mkdir(exist_ok=True)
+        shade = 200 if index % 2 else 30
+        frames = (np.full((48, 64, 3), shade + index, dtype=np.uint8) for _ in range(10))
+        write_video(folder / label / f"{index}.mp4", frames, 10.0)
+    (folder / "dark" / "broken.mp4").write_bytes(b"no video")
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    status = main(
+        ["train", "--data.path", str(folder), "--data.frames", "4", "--backbone.name", "test_resnet",
+         "--backbone.weights", "random", "--backbone.size", "64", "--model.hidden", "8", "--model.steps", "2",
+         "--fit.epochs", "2", "--out", str(out)]
+    )  # fmt: skip
+    assert status == 0
+    return out
+
+
+def heavy_imports(*arguments: str) -> set[str]:
+    code = (
+        "import sys; sys.argv = ['whenwhere', *sys.argv[1:]]\n"
+        "from whenwhere.cli import main\nmain()\n"
+        "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
+    )
+    output = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+    return set(output.rsplit("MODULES", 1)[1].split())
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",)])
+def test_help_comes_without_heavy_imports(arguments: tuple[str, ...]) -> None:
+    assert not heavy_imports(*arguments) & {"torch", "numpy", "matplotlib", "av", "timm", "jsonargparse"}
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said and text in said for name, text in COMMANDS.items())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: whenwhere {command}" in capsys.readouterr().out
+
+
+def test_train_help_documents_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    options = capsys.readouterr().out.split("options:", 1)[1]
+    entries = [entry for entry in options.split("\n  --")[1:] if "CONFIG" not in entry.split("\n")[0]]
+    assert len(entries) > 40
+    undocumented = [entry.split()[0] for entry in entries if len(entry.split("(type:")[0].split()) < 4]
+    assert not undocumented
+
+
+def test_unknown_command_lists_the_valid_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explode"]) == 2
+    assert "train" in capsys.readouterr().err
+
+
+def test_training_leaves_a_run_and_reports_the_broken_clip(run: Path) -> None:
+    names = {path.name for path in run.iterdir()}
+    assert {"config.yaml", "model.safetensors", "state.pt", "metrics.csv", "tensorboard"} <= names
+    record = json.loads(next(run.glob("metrics_*.json")).read_text())
+    assert record["broken"] == 1
+
+
+def test_training_into_a_used_folder_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (run / "model.safetensors").read_bytes()
+    assert main(["train", "--config", str(run / "config.yaml"), "--out", str(run)]) == 1
+    assert "--resume" in capsys.readouterr().err
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_evaluate_prints_controls(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--model", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "accuracy" in said
+    assert "chance 0.500" in said
+
+
+def test_explain_goes_on_past_a_bad_file_and_says_so(run: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_video(videos / "good.mp4", (np.full((48, 64, 3), 220, dtype=np.uint8) for _ in range(10)), 10.0)
+    (videos / "bad.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    assert main(["explain", str(videos), "--model", str(run), "--out", str(out)]) == 1
+    files = {path.name for path in (out / "good").iterdir()}
+    assert files == {"explanation.json", "overlay.mp4", "filmstrip.png", "report.html"}
+    assert Explanation.load(out / "good" / "explanation.json").width == 64
+    assert not (out / "bad").exists()
+    index = (out / "index.html").read_text()
+    assert "good/report.html" in index
+    assert "bad.mp4" in index
+    assert main(["explain", str(videos / "g*.mp4"), "--model", str(run), "--out", str(tmp_path / "again")]) == 0
+
+
+def test_user_mistakes_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data.path", str(tmp_path / "nowhere"), "--out", str(tmp_path / "run")]) == 1
+    said = capsys.readouterr().err
+    assert "no such data" in said
+    assert "Traceback" not in said
+    assert main(["explain", "x.mp4", "--model", str(tmp_path), "--out", str(tmp_path / "o")]) == 1

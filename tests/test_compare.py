@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiny_runs import config_for, quiet
+from whenwhere.compare import apply_variant, compare, comparison_table
+from whenwhere.training.config import TrainConfig
+
+
+def test_variants_are_changes_of_options() -> None:
+    base = TrainConfig()
+    assert apply_variant(base, "default") == base
+    assert apply_variant(base, "paper").model.variant == "paper"
+    assert apply_variant(base, "frame_average").method == "frame_average"
+    changed = apply_variant(base, "paper+model.energy=joint+loss.unimodality=0.5+loss.area_range=[0, 1]")
+    assert (changed.model.variant, changed.model.energy, changed.loss.unimodality) == ("paper", "joint", 0.5)
+    assert apply_variant(base, "model.spatial=false").model.spatial is False
+
+
+def test_unknown_variants_are_errors() -> None:
+    with pytest.raises(ValueError, match="unknown variant 'papre'"):
+        apply_variant(TrainConfig(), "papre")
+    with pytest.raises(ValueError, match=r"unknown option 'model\.energie'.*energy"):
+        apply_variant(TrainConfig(), "model.energie=joint")
+
+
+def test_compares_seeds_and_does_not_train_twice(tmp_path: Path, tiny_bank: Path) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    first = compare(config, ["default", "frame_average"], [0, 1], tmp_path, log=quiet)
+    assert set(first["variants"]) == {"default", "frame_average"}
+    assert len(first["variants"]["default"]["accuracy"]) == 2
+    assert 0 <= first["probe"] <= 1
+    models = sorted(tmp_path.glob("*/model.safetensors"))
+    stamps = [path.stat().st_mtime_ns for path in models]
+    again = compare(config, ["default", "frame_average"], [0, 1], tmp_path, log=quiet)
+    assert again == first
+    assert [path.stat().st_mtime_ns for path in models] == stamps
+    assert comparison_table(first, "x").row_count == len(first["controls"]) + 1
