@@ -37,7 +37,9 @@ def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
     elif name == "frame_average":
         config = replace(config, method="frame_average")
     elif name != "default":
-        raise ValueError(f"unknown variant {name!r}; valid ones are default, paper, frame_average, or key=value changes")
+        raise ValueError(
+            f"unknown variant {name!r}; valid ones are default, paper, frame_average, or key=value changes"
+        )
     values = asdict(config)
     for change in changes:
         key, _, value = change.partition("=")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from whenwhere.datasets.synthetic import SyntheticOptions
-from whenwhere.datasets.synthetic_files import write_dataset
+from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluation.measure import all_scores, predict
 from whenwhere.evaluation.tables import scores_json, scores_table
 from whenwhere.explain import explain_all

@@ -65,9 +65,7 @@ class Recognizer:
         features = frame_features(frames.pixels, backbone, projection)  # type: ignore[arg-type]
         return self.network.head(features.unsqueeze(0))
 
-    def explain(
-        self, path: str | Path, top: int = 5, localization: LocalizationOptions | None = None
-    ) -> Explanation:
+    def explain(self, path: str | Path, top: int = 5, localization: LocalizationOptions | None = None) -> Explanation:
         """Say what happens in a video, when, and where.
 
         Args:

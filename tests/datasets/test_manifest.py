@@ -77,7 +77,9 @@ def test_class_names_need_labels_and_two_classes() -> None:
 
 def clips_in_groups(groups: int, size: int) -> list[Clip]:
     return [
-        Clip(f"{g}_{i}.mp4", label="ab"[i % 2], group=f"g{g}", split="train") for g in range(groups) for i in range(size)
+        Clip(f"{g}_{i}.mp4", label="ab"[i % 2], group=f"g{g}", split="train")
+        for g in range(groups)
+        for i in range(size)
     ]
 
 

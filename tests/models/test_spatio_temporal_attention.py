@@ -27,6 +27,20 @@ def clips(frames: int = 6, batch: int = 3) -> Tensor:
     return torch.randn(batch, frames, CHANNELS, 4, 5, generator=torch.Generator().manual_seed(1))
 
 
+def weights_of(model: SpatioTemporalAttention, masked: list[Tensor], state: Tensor) -> Tensor:
+    """Eq. 2-3 for one clip: the weights of its frames under a state averaged over cells."""
+    attention = model.temporal_attention
+    if attention is None:
+        return torch.full((len(masked),), 1 / len(masked))
+    vectors = torch.stack([frame.mean((1, 2)) for frame in masked])
+    if attention.energy == "joint":
+        vectors = vectors / vectors.square().mean().sqrt()
+    energies = [attention.query(state) + attention.key(vector) for vector in vectors]
+    if attention.energy == "joint":
+        energies = [attention.score(energy.tanh()) for energy in energies]
+    return torch.cat(energies).softmax(0)
+
+
 def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> AttentionOutput:
     """Eq. 1-6, clip by clip and frame by frame, written without the model's forward pass (in eval mode)."""
     options, outputs = model.options, []
@@ -43,20 +57,13 @@ def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> Attent
         if options.order == "encoding":
             code = temporal_encoding(frames, clip.shape[1])
             masked = [frame + c[:, None, None] for frame, c in zip(masked, code, strict=True)]
-        start = sum(masked) / frames
+        empty = torch.zeros(options.hidden)
+        first = weights_of(model, masked, empty) if options.start == "attended" else torch.full((frames,), 1 / frames)
+        start = sum(w * frame for w, frame in zip(first, masked, strict=True))
         cell, hidden = model.start_cell(start[None])[0], model.start_hidden(start[None])[0]
         states, weights = [], []
         for _ in range(options.steps or frames):
-            weight = torch.full((frames,), 1 / frames)
-            if model.temporal_attention is not None:
-                query = model.temporal_attention.query(hidden.mean((1, 2)))
-                vectors = torch.stack([frame.mean((1, 2)) for frame in masked])
-                if options.energy == "joint":
-                    vectors = vectors / vectors.square().mean().sqrt()
-                energies = [query + model.temporal_attention.key(vector) for vector in vectors]
-                if options.energy == "joint":
-                    energies = [model.temporal_attention.score(energy.tanh()) for energy in energies]
-                weight = torch.cat(energies).softmax(0)
+            weight = weights_of(model, masked, hidden.mean((1, 2)))
             mixed = sum(w * frame for w, frame in zip(weight, masked, strict=True))
             if options.divide_by_frames:
                 mixed = mixed / frames
@@ -88,6 +95,7 @@ FORMS = [
     *({"variant": v, "energy": e, "order": o} for v in VARIANTS for e in ("joint", "additive") for o in ORDERS),
     *({"variant": v, "temporal": False} for v in VARIANTS),
     *({"variant": v, "spatial": False} for v in VARIANTS),
+    {"start": "mean"},
     *({"energy": e, "steps": s} for e in ("joint", "additive") for s in (1, 9)),
 ]
 

@@ -57,9 +57,7 @@ def _from_row(path: Path, number: int, row: dict[str, str], column: str) -> Clip
             split=row.get("split") or None,
             group=row.get("group") or None,
             segments=tuple(_segment(item) for item in json.loads(row.get("segments") or "[]")),
-            boxes=tuple(
-                Box(**{"label": row["label"], **item}) for item in json.loads(row.get("boxes") or "[]")
-            ),
+            boxes=tuple(Box(**{"label": row["label"], **item}) for item in json.loads(row.get("boxes") or "[]")),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestError(f"{path}, line {number}: {error}") from error

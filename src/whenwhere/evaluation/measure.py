@@ -106,7 +106,9 @@ def temporal_scores(predictions: Predictions, options: LocalizationOptions | Non
         "random half": torch.rand(truth.shape, generator=generator) < 0.5,
     }
     controls = {name: frame_iou(answer, truth) for name, answer in answers.items()}
-    scores = [Score("when: mean tIoU", float(ours.mean()), {n: float(v.mean()) for n, v in controls.items()}, len(ours))]
+    scores = [
+        Score("when: mean tIoU", float(ours.mean()), {n: float(v.mean()) for n, v in controls.items()}, len(ours))
+    ]
     for level in (0.5, 0.7):
         shares = {name: float((value > level).float().mean()) for name, value in controls.items()}
         scores.append(Score(f"when: tIoU > {level}", float((ours > level).float().mean()), shares, len(ours)))

@@ -96,7 +96,9 @@ def _read_local(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return load_file(str(path)), metadata
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"cannot read weights from {path}: {error}. Expected safetensors or a state dict.") from error
+        raise WeightsError(
+            f"cannot read weights from {path}: {error}. Expected safetensors or a state dict."
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no state dict (a mapping of names to tensors)")

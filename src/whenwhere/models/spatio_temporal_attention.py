@@ -42,6 +42,8 @@ class SpatioTemporalAttentionOptions:
         energy: ``joint`` or ``additive`` (Eq. 2 as printed; does not depend on the state).
         mask_scale: ``clip_mean`` divides the mask by its clip mean before it meets the features, ``none`` does not.
         divide_by_frames: the 1/n of Eq. 4 on top of weights that already sum to 1.
+        start: what the first state is made of: ``mean`` of all frames (Eq. 5), a way round the temporal attention
+            that lets it stay uniform, or ``attended``, the frames under the weights of an empty state.
         steps: S; None: as many as frames.
         readout: ``mean``: Eq. 6; ``attention``: the second architecture of the public scripts, in which
             the ConvLSTM reads the masked frames in order and softmax weights over its states are read out.
@@ -59,6 +61,7 @@ class SpatioTemporalAttentionOptions:
     energy: Energy | None = None
     mask_scale: Literal["clip_mean", "none"] | None = None
     divide_by_frames: bool | None = None
+    start: Literal["attended", "mean"] | None = None
     steps: int | None = None
     readout: Literal["mean", "attention"] = "mean"
     order: Order = "none"
@@ -71,6 +74,7 @@ class SpatioTemporalAttentionOptions:
             "energy": "additive" if paper else "joint",
             "mask_scale": "none" if paper else "clip_mean",
             "divide_by_frames": paper,
+            "start": "mean" if paper else "attended",
         }
         return replace(self, **{k: v for k, v in preset.items() if getattr(self, k) is None})  # type: ignore[arg-type]
 
@@ -186,7 +190,7 @@ class SpatioTemporalAttention(nn.Module):
         if convolve_first:
             source = self.conv_lstm.input_gates(masked.flatten(0, 1)).unflatten(0, (batch, frames))
         flat = source.flatten(2)
-        start = masked.mean(1)
+        start = self._start(masked, weigh)
         state = (self.start_hidden(start), self.start_cell(start))
         pooled = state[0].mean(dim=(2, 3))
         states, weights = [], []
@@ -200,6 +204,13 @@ class SpatioTemporalAttention(nn.Module):
             states.append(pooled)
             weights.append(weight)
         return torch.stack(states, 1), torch.stack(weights, 1)
+
+    def _start(self, masked: Tensor, weigh: Callable[[Tensor], Tensor]) -> Tensor:
+        """What g_c and g_h see, `(B, C, H, W)`: the mean of the frames, or the frames under the first weights."""
+        if self.options.start == "mean":
+            return masked.mean(1)
+        weight = weigh(masked.new_zeros(len(masked), self.options.hidden))
+        return torch.einsum("bt,btchw->bchw", weight, masked)
 
     def _weigher(self, masked: Tensor) -> Callable[[Tensor], Tensor]:
         """The function from H_{t-1}, averaged over cells `(B, D)`, to the weights `(B, T)` of step t."""

@@ -77,7 +77,9 @@ def _kept(network: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def save_model(folder: Path, network: Network, record: ModelRecord, state: Mapping[str, Tensor] | None = None) -> None:
     """Write ``model.safetensors`` with all it takes to rebuild the model; whole or not at all."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in _kept(network, state or network.state_dict()).items()}
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in _kept(network, state or network.state_dict()).items()
+    }
     partial = folder / (MODEL_FILE + ".partial")
     save_file(tensors, str(partial), record.metadata())
     _replace(partial, folder / MODEL_FILE)
@@ -91,7 +93,9 @@ def load_model(run: str | Path) -> tuple[Network, ModelRecord]:
     """
     path = Path(run) / MODEL_FILE if Path(run).is_dir() else Path(run)
     if not path.is_file():
-        raise CheckpointError(f"no model at {run}: expected {MODEL_FILE} in the folder of a finished or running training")
+        raise CheckpointError(
+            f"no model at {run}: expected {MODEL_FILE} in the folder of a finished or running training"
+        )
     try:
         with safe_open(str(path), framework="pt") as file:
             record = ModelRecord.from_metadata(file.metadata() or {})

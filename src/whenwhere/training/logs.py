@@ -76,7 +76,9 @@ class RunLog:
         with self.file.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file))
         with self.file.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *(row for row in rows if row and row[0].isdigit() and int(row[0]) <= epochs)])
+            csv.writer(file).writerows(
+                [header, *(row for row in rows if row and row[0].isdigit() and int(row[0]) <= epochs)]
+            )
 
     def close(self) -> None:
         self.writer.close()

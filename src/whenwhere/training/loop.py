@@ -73,7 +73,11 @@ class Run:
         self.loss: LossOptions = config.loss.resolved(config.model.variant)
         optimizer = torch.optim.AdamW(_parameter_groups(network, config.fit), weight_decay=config.fit.weight_decay)
         self.network, self.optimizer = fabric.setup(network, optimizer)
-        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.fit.ema), use_buffers=True) if config.fit.ema else None
+        self.average = (
+            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.fit.ema), use_buffers=True)
+            if config.fit.ema
+            else None
+        )
         self.at = Progress()
         self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
         self.updates = config.fit.epochs * math.ceil(self.batches / config.fit.accumulate)
@@ -108,7 +112,9 @@ class Run:
                 terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss, done)
                 self.fabric.backward(terms["total"] / fit.accumulate)
             if not torch.isfinite(terms["total"]):
-                raise FloatingPointError(f"the loss is {float(terms['total'])} in epoch {self.at.epoch + 1}; lower fit.lr")
+                raise FloatingPointError(
+                    f"the loss is {float(terms['total'])} in epoch {self.at.epoch + 1}; lower fit.lr"
+                )
             if last:
                 self._update()
             self.at.batch += 1
@@ -144,7 +150,10 @@ class Run:
             terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss)
             row = {f"health/{name}": value for name, value in attention_health(output.mask, output.weights).items()}
             if self.data.val is not None:
-                row |= {"val/loss": float(terms["cross_entropy"]), "val/accuracy": _accuracy(output.logits, batch["label"])}
+                row |= {
+                    "val/loss": float(terms["cross_entropy"]),
+                    "val/accuracy": _accuracy(output.logits, batch["label"]),
+                }
             means.add(row, len(batch["label"]))
         values = means.values()
         warning = health_warning({name.removeprefix("health/"): value for name, value in values.items()})
