@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from tiny_runs import config_for, quiet
+
 from whenwhere.compare import apply_variant, compare, comparison_table
 from whenwhere.training.config import TrainConfig
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import pytest
@@ -15,6 +16,7 @@ from whenwhere.losses import (
     contrast,
     contrast_sum,
     mask_area,
+    persistence,
     total_variation,
     total_variation_sum,
     unimodality,
@@ -184,15 +186,39 @@ def test_half_a_frame_on_costs_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "level, expected", [(0.05, 0.0), (0.2, 0.0), (0.3, 0.0), (0.5, 0.04), (1.0, 0.49), (0.0, 0.0025)]
+    "level, expected",
+    [
+        (0.05, 0.0),
+        (0.2, 0.0),
+        (0.3, 0.0),
+        (0.6, math.log(2) ** 2),
+        (0.025, math.log(2) ** 2),
+        (0.005, math.log(10) ** 2),
+    ],
 )
 def test_area_is_free_within_its_range(level: float, expected: float) -> None:
-    assert float(mask_area(flat(level), 0.05, 0.3)) == pytest.approx(expected, abs=1e-6)
+    assert float(mask_area(flat(level), 0.05, 0.3)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_area_of_an_empty_mask_is_finite() -> None:
+    assert math.isfinite(float(mask_area(flat(0.0), 0.05, 0.3)))
+
+
+def test_persistence_prefers_a_plateau_to_its_peak_and_does_not_depend_on_sampling() -> None:
+    def plateau(frames: int, length: int) -> Tensor:
+        importance = torch.zeros(1, frames)
+        importance[:, frames // 4 : frames // 4 + length] = 1 / length
+        return importance
+
+    assert float(persistence(torch.full((2, 16), 1 / 16))) == 0
+    assert float(persistence(plateau(16, 4))) == pytest.approx(2 / 0.25)
+    assert float(persistence(plateau(64, 16))) == pytest.approx(2 / 0.25)
+    assert float(persistence(plateau(16, 1))) == pytest.approx(2 * 16)
 
 
 def test_area_counts_every_clip_on_its_own() -> None:
-    mask = torch.cat([flat(0.0), flat(0.6)])  # 0.3 on average, and yet wrong in each
-    assert float(mask_area(mask, 0.1, 0.3)) == pytest.approx((0.01 + 0.09) / 2)
+    mask = torch.cat([flat(0.05), flat(0.6)])  # within the range on average, and yet wrong in each
+    assert float(mask_area(mask, 0.1, 0.3)) == pytest.approx(math.log(2) ** 2)
 
 
 def test_printed_weights() -> None:
@@ -208,7 +234,7 @@ def test_printed_weights() -> None:
 def test_total_is_the_weighted_sum(form: str) -> None:
     logits, target = torch.randn(3, 4), torch.tensor([0, 3, 1])
     mask, weights = torch.rand(3, 5, 1, 4, 4), torch.randn(3, 5, 5).softmax(-1)
-    coefficients = {"total_variation": 0.2, "contrast": 0.3, "unimodality": 0.5, "area": 0.7}
+    coefficients = {"total_variation": 0.2, "contrast": 0.3, "unimodality": 0.5, "persistence": 0.1, "area": 0.7}
     options = LossOptions(form=form, warmup=0.5, label_smoothing=0.1, **coefficients).resolved("default")
     for progress, rise in ((0.0, 0.0), (0.1, 0.2), (0.5, 1.0), (1.0, 1.0)):
         terms = attention_loss(logits, target, mask, weights, options, progress)

@@ -126,7 +126,12 @@ def find_boxes(
     pixels = np.clip(pixels, 0, np.array([*size, *size]))
     best = float(masks.max().clamp_min(1e-12))
     return tuple(
-        Box(float(times[t]), *(float(value) for value in pixels[t]), label, float(masks[t].max()) / best)
+        _box(float(times[t]), pixels[t], label, float(masks[t].max()) / best)
         for t in torch.nonzero(active).flatten().tolist()
         if pixels[t][0] < pixels[t][2] and pixels[t][1] < pixels[t][3]
     )
+
+
+def _box(time: float, corners: np.ndarray, label: str, score: float) -> Box:
+    x0, y0, x1, y1 = corners.tolist()
+    return Box(time, x0, y0, x1, y1, label, score)

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from whenwhere.layers import frame_importance
+
 __all__ = [
     "LossOptions",
     "attention_loss",
     "contrast",
     "contrast_sum",
     "mask_area",
+    "persistence",
     "total_variation",
     "total_variation_sum",
     "unimodality",
@@ -76,13 +79,17 @@ def contrast(mask: Tensor) -> Tensor:
 
 
 def mask_area(mask: Tensor, low: float, high: float) -> Tensor:
-    """How far the clip mean of the mask leaves ``[low, high]``, squared.
+    """How far the clip mean of the mask leaves ``[low, high]``: the logarithm of the ratio, squared.
+
+    On a logarithmic scale a mask that sinks towards 0 costs as much as it matters: half the bound costs
+    the same whatever the bound.
 
     Args:
         mask: `(B, T, 1, H, W)`.
+        low, high: shares of the clip, in (0, 1].
     """
-    area = mask.flatten(1).mean(1)
-    return ((area - high).relu() + (low - area).relu()).square().mean()
+    area = mask.flatten(1).mean(1).clamp_min(1e-6)
+    return ((area / high).log().relu() + (low / area).log().relu()).square().mean()
 
 
 def unimodality_sum(weights: Tensor) -> Tensor:
@@ -114,6 +121,19 @@ def unimodality(weights: Tensor) -> Tensor:
     return (torch.minimum(left, right) - weights).sum(-1).mean()
 
 
+def persistence(importance: Tensor) -> Tensor:
+    """Total variation over time of what the frames contribute, in units of their mean; averaged over clips.
+
+    Eq. 8 for time: among all ways to single out a stretch of the clip, a plateau over all of it is the
+    cheapest, while Eq. 10 and :func:`unimodality` are as content with one frame of it. A plateau over a
+    share f of the clip costs at most 2 / f whatever T, uniform importance 0, a single frame up to 2 T.
+
+    Args:
+        importance: `(B, T)`, sums to 1.
+    """
+    return importance.shape[1] * (importance[:, 1:] - importance[:, :-1]).abs().sum(1).mean()
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """Weights of the priors; a weight of 0 leaves its prior out (the paper's ablations).
@@ -123,6 +143,7 @@ class LossOptions:
         total_variation: weight of Eq. 8; None: the form's default (``sum``: 1e-5 as published).
         contrast: weight of Eq. 9; None: the form's default (``sum``: 1e-4 as published).
         unimodality: weight of Eq. 10; None: the form's default (``sum``: 1 as published).
+        persistence: weight of the total variation of importance over time (not in the paper); None: the form's default.
         area: weight of the area prior (not in the paper); None: the form's default.
         area_range: shares of the clip between which the mask's mean is free.
         warmup: share of training over which the priors' weights rise from 0.
@@ -133,6 +154,7 @@ class LossOptions:
     total_variation: float | None = None
     contrast: float | None = None
     unimodality: float | None = None
+    persistence: float | None = None
     area: float | None = None
     area_range: tuple[float, float] = (0.05, 0.3)
     warmup: float = 0.0
@@ -142,9 +164,9 @@ class LossOptions:
         """The same options with every None filled in for a model variant."""
         form = self.form or ("sum" if variant == "paper" else "relative")
         if form == "sum":
-            preset = {"total_variation": 1e-5, "contrast": 1e-4, "unimodality": 1.0, "area": 0.0}
+            preset = {"total_variation": 1e-5, "contrast": 1e-4, "unimodality": 1.0, "persistence": 0.0, "area": 0.0}
         else:
-            preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 0.1, "area": 1.0}
+            preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 0.1, "persistence": 0.02, "area": 0.1}
         unset = {name: value for name, value in preset.items() if getattr(self, name) is None}
         return replace(self, form=form, **unset)  # type: ignore[arg-type]
 
@@ -168,6 +190,7 @@ def attention_loss(
         "total_variation": (total_variation_sum if summed else total_variation)(mask),
         "contrast": (contrast_sum if summed else contrast)(mask),
         "unimodality": (unimodality_sum if summed else unimodality)(weights),
+        "persistence": persistence(frame_importance(mask, weights)),
         "area": mask_area(mask, *options.area_range),
     }
     rise = min(1.0, progress / options.warmup) if options.warmup else 1.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import config_for, quiet
 from safetensors.torch import load_file
+from tiny_runs import config_for, quiet
 
 from whenwhere.evaluation.measure import all_scores, predict
 from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, load_model

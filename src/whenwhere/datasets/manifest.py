@@ -12,7 +12,9 @@ import numpy as np
 
 from whenwhere.structures import Box, Clip, Segment
 
-VIDEO_SUFFIXES = frozenset(".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .wmv .flv .ts .3gp .ogv".split())
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"]
+)
 
 
 class ManifestError(Exception):

@@ -44,8 +44,10 @@ def cell_probe(train: MosaicDataset, test: MosaicDataset) -> float:
     training split), each averaged over its cells' features, and picks the cell with the highest score in
     each frame. Labels of cells and frames are exactly what the recogniser never sees.
     """
-    vectors = [bank.features.float().mean(dim=(-2, -1)).flatten(0, 1) for bank in (train.targets, train.fillers)]
-    weight, mean, deviation = fit_probe(*vectors)
+    positive, negative = (
+        bank.features.float().mean(dim=(-2, -1)).flatten(0, 1) for bank in (train.targets, train.fillers)
+    )
+    weight, mean, deviation = fit_probe(positive, negative)
     rows, columns = test.options.rows, test.options.columns
     hits = total = 0
     for index in range(len(test)):

@@ -131,10 +131,10 @@ def _create(options: BackboneOptions, metadata: dict[str, str]) -> Any:
 def _stride_in_first_convolution(model: nn.Module) -> None:
     """Move a bottleneck's stride to its first 1 x 1 convolution, as in the original Caffe ResNets."""
     for module in model.modules():
-        if getattr(module, "conv3", None) is not None and getattr(module, "conv2", None) is not None:
-            first, second = module.conv1, module.conv2
-            if isinstance(second, nn.Conv2d) and second.stride == (2, 2):
-                first.stride, second.stride = (2, 2), (1, 1)
+        first, second = getattr(module, "conv1", None), getattr(module, "conv2", None)
+        bottleneck = isinstance(getattr(module, "conv3", None), nn.Conv2d)
+        if bottleneck and isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d) and second.stride == (2, 2):
+            first.stride, second.stride = (2, 2), (1, 1)
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], options: BackboneOptions) -> None:

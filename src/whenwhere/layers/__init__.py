@@ -1,6 +1,7 @@
 """Attention and recurrence, each usable alone."""
 
 from whenwhere.layers.conv_lstm import ConvLSTM
+from whenwhere.layers.importance import frame_importance
 from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean
 from whenwhere.layers.temporal_attention import TemporalAttention
 from whenwhere.layers.temporal_order import temporal_difference, temporal_encoding
@@ -9,6 +10,7 @@ __all__ = [
     "ConvLSTM",
     "SpatialAttention",
     "TemporalAttention",
+    "frame_importance",
     "scale_mask_by_clip_mean",
     "temporal_difference",
     "temporal_encoding",

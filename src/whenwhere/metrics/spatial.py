@@ -22,6 +22,6 @@ def peak(mask: Tensor) -> Tensor:
 
 
 def pointing_hit(points: Tensor, boxes: Tensor) -> Tensor:
-    """Whether each point `(..., 2)` lies in its box `(..., 4)` (pointing game, Zhang et al. 2016, without tolerance)."""
+    """Whether each point `(..., 2)` lies in its box `(..., 4)`: pointing game (Zhang et al. 2016), no tolerance."""
     x, y = points[..., 0], points[..., 1]
     return (x >= boxes[..., 0]) & (x < boxes[..., 2]) & (y >= boxes[..., 1]) & (y < boxes[..., 3])

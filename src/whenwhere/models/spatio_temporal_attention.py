@@ -17,6 +17,7 @@ from whenwhere.layers import (
     ConvLSTM,
     SpatialAttention,
     TemporalAttention,
+    frame_importance,
     scale_mask_by_clip_mean,
     temporal_difference,
     temporal_encoding,
@@ -94,9 +95,8 @@ class AttentionOutput(NamedTuple):
 
     @property
     def importance(self) -> Tensor:
-        """`(B, T)`, sums to 1: what a frame really contributes, its weight times the mean of its mask."""
-        share = self.weights.mean(1) * self.mask.mean(dim=(2, 3, 4))
-        return share / share.sum(1, keepdim=True).clamp_min(1e-12)
+        """`(B, T)`, sums to 1: see :func:`frame_importance`."""
+        return frame_importance(self.mask, self.weights)
 
 
 class _StartState(nn.Sequential):

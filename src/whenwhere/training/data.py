@@ -94,7 +94,8 @@ def _videos(config: TrainConfig, log: Log) -> Data:
 def _decoded_videos(
     config: TrainConfig, splits: dict[str, list[Clip]], classes: tuple[str, ...], backbone: Backbone
 ) -> Data:
-    broken, sets = [], {}
+    broken: list[tuple[str, str]] = []
+    sets = {}
     for name, clips in splits.items():
         readable = []
         for clip in clips:
@@ -120,7 +121,8 @@ def _extract_splits(
     if config.data.components:
         log(f"fitting a projection to {config.data.components} channels on training clips")
         projection = fit_projection(splits["train"], backbone, config.data.components)
-    tables, broken = {}, []
+    tables: dict[str, ClipFeatures] = {}
+    broken: list[tuple[str, str]] = []
     for name, clips in splits.items():
         if not clips:
             continue

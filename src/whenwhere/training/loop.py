@@ -219,7 +219,7 @@ class Run:
             # Drawn here, not from the global state, so that a restart within an epoch finds it unchanged.
             generator=torch.Generator().manual_seed(0),
         )
-        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
+        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)  # type: ignore[misc]
 
 
 class Means:
