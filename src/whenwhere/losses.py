@@ -166,7 +166,7 @@ class LossOptions:
         if form == "sum":
             preset = {"total_variation": 1e-5, "contrast": 1e-4, "unimodality": 1.0, "persistence": 0.0, "area": 0.0}
         else:
-            preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 0.1, "persistence": 0.02, "area": 0.1}
+            preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 1.0, "persistence": 0.01, "area": 0.1}
         unset = {name: value for name, value in preset.items() if getattr(self, name) is None}
         return replace(self, form=form, **unset)  # type: ignore[arg-type]
 

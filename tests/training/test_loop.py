@@ -139,7 +139,7 @@ def test_log_has_health_of_every_epoch(tiny_bank: Path, tmp_path: Path) -> None:
     run(config_for(tiny_bank), tmp_path)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert len(rows) == 3
-    for name in ("health/mask_area", "health/entropy", "health/state_sensitivity"):
+    for name in ("health/mask_area", "health/entropy", "health/importance_entropy", "health/state_sensitivity"):
         assert all(math.isfinite(float(row[name])) for row in rows)
     assert list((tmp_path / "tensorboard").iterdir())
 
@@ -151,4 +151,4 @@ def test_warns_when_attention_is_dead(tiny_bank: Path, tmp_path: Path, capsys: p
     train(config, build_data(config, quiet), tmp_path)
     said = " ".join(capsys.readouterr().err.split())
     assert "attention is dead" in said
-    assert "weights are uniform" in said
+    assert "every frame counts the same" in said

@@ -60,7 +60,8 @@ class RunLog:
             "loss": values.get("train/total"),
             "val accuracy": values.get("val/accuracy"),
             "mask area": values.get("health/mask_area"),
-            "entropy": values.get("health/entropy"),
+            "entropy of w": values.get("health/entropy"),
+            "of importance": values.get("health/importance_entropy"),
             "state sensitivity": values.get("health/state_sensitivity"),
         }
         text = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
