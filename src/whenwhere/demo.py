@@ -14,6 +14,7 @@ from whenwhere.evaluation.measure import all_scores, predict
 from whenwhere.evaluation.tables import scores_json, scores_table
 from whenwhere.explain import explain_all
 from whenwhere.features.backbone import BackboneOptions
+from whenwhere.losses import LossOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
 from whenwhere.recognizer import load
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
@@ -21,10 +22,11 @@ from whenwhere.training.data import build_data
 from whenwhere.training.loop import train
 
 CONFIG = TrainConfig(
-    data=DataOptions(source="synthetic", synthetic=SyntheticOptions(tier="A", clips=600)),
+    data=DataOptions(source="synthetic", synthetic=SyntheticOptions(tier="A", clips=800)),
     backbone=BackboneOptions(weights="glyphs"),
     model=SpatioTemporalAttentionOptions(hidden=32, steps=8),
-    fit=FitOptions(epochs=10, batch_size=16, lr=2e-3),
+    loss=LossOptions(warmup=0.5),  # a glyph is a hundredth of the clip: find it first, then ask for plateaus
+    fit=FitOptions(epochs=12, batch_size=16, lr=2e-3),
 )
 
 
