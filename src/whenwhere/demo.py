@@ -24,8 +24,8 @@ from whenwhere.training.loop import train
 CONFIG = TrainConfig(
     data=DataOptions(source="synthetic", synthetic=SyntheticOptions(tier="A", clips=800)),
     backbone=BackboneOptions(weights="glyphs"),
-    model=SpatioTemporalAttentionOptions(hidden=32, steps=8),
-    loss=LossOptions(warmup=0.5),  # a glyph is a hundredth of the clip: find it first, then ask for plateaus
+    model=SpatioTemporalAttentionOptions(hidden=32, steps=8, fade_in=0.5),
+    loss=LossOptions(warmup=0.5),
     fit=FitOptions(epochs=12, batch_size=16, lr=2e-3),
 )
 

@@ -52,6 +52,8 @@ class SpatioTemporalAttentionOptions:
             keys and masked features; ``difference`` adds channels that tell how each cell changes; ``motion``
             adds the magnitude of that change, which tells order but not direction.
         dropout: share of feature channels dropped in training.
+        fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
+            what to look for hides it for good; so it starts as average pooling. 0: from the start.
     """
 
     variant: Literal["default", "paper"] = "default"
@@ -67,6 +69,7 @@ class SpatioTemporalAttentionOptions:
     readout: Literal["mean", "attention"] = "mean"
     order: Order = "none"
     dropout: float = 0.2
+    fade_in: float = 0.0
 
     def resolved(self) -> SpatioTemporalAttentionOptions:
         """The same options with every None that follows ``variant`` filled in."""
@@ -130,6 +133,7 @@ class SpatioTemporalAttention(nn.Module):
         super().__init__()
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
+        self.mask_share = 1.0
         inputs = channels * (2 if options.order in ("difference", "motion") else 1)
         self.spatial_attention = SpatialAttention(inputs, options.mask_widths) if options.spatial else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
@@ -142,6 +146,10 @@ class SpatioTemporalAttention(nn.Module):
         self.temporal_attention = (
             TemporalAttention(inputs, options.hidden, options.energy or "joint") if options.temporal else None
         )
+
+    def set_progress(self, progress: float) -> None:
+        """Tell the share of training done, in [0, 1]; a model that is not being trained is at 1."""
+        self.mask_share = min(1.0, progress / self.options.fade_in) if self.options.fade_in else 1.0
 
     def forward(self, features: Tensor, *, hoist: bool = True) -> AttentionOutput:
         """Attend and classify.
@@ -176,6 +184,8 @@ class SpatioTemporalAttention(nn.Module):
             return features, torch.ones_like(features[:, :, :1])
         mask = self.spatial_attention(features)
         scaled = scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask
+        if self.training and self.mask_share < 1:
+            scaled = self.mask_share * scaled + (1 - self.mask_share)
         return features * scaled, mask
 
     def _recur(self, masked: Tensor, hoist: bool) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from whenwhere.datasets.loader import epoch_order
 from whenwhere.losses import LossOptions, attention_loss
-from whenwhere.models import Network
+from whenwhere.models import Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
 from whenwhere.training.config import FitOptions, TrainConfig
 from whenwhere.training.data import Data
@@ -105,6 +105,8 @@ class Run:
         means = Means()
         for batch in self._loader(self.data.train, training=True):
             self._set_rates()
+            if isinstance(self.bare.head, SpatioTemporalAttention):
+                self.bare.head.set_progress(self.at.update / self.updates)
             last = (self.at.batch + 1) % fit.accumulate == 0 or self.at.batch + 1 == self.batches
             with self.fabric.no_backward_sync(self.network, enabled=not last):
                 output = self.network(batch)
