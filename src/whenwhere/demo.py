@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
     backbone=BackboneOptions(weights="glyphs"),
     model=SpatioTemporalAttentionOptions(hidden=32, steps=8, fade_in=0.5),
     loss=LossOptions(warmup=0.5),
-    fit=FitOptions(epochs=12, batch_size=16, lr=2e-3),
+    fit=FitOptions(epochs=9, batch_size=16, lr=2e-3),
 )
 
 

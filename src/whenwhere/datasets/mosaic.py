@@ -30,6 +30,8 @@ class MosaicOptions:
         columns: columns of cells in the wall.
         frames: T, frames of a mosaic.
         action_frames: shortest and longest interval, in frames.
+        train_action_frames: the same for training mosaics; None: as ``action_frames``. Where features tell little, long
+            actions teach what short ones cannot: the label stays that of the whole wall.
         absent: share of mosaics without the action; they have a class of their own, the last one.
         clips: mosaics an epoch for training; evaluation sets are as large and always the same.
         eval_clips: mosaics of a validation or test set.
@@ -39,6 +41,7 @@ class MosaicOptions:
     columns: int = 2
     frames: int = 24
     action_frames: tuple[int, int] = (6, 12)
+    train_action_frames: tuple[int, int] | None = None
     absent: float = 0.0
     clips: int = 800
     eval_clips: int = 240
