@@ -156,8 +156,8 @@ def _evaluate(arguments: list[str]) -> int:
     from whenwhere.training.checkpoint import load_model
     from whenwhere.training.data import build_data
 
-    _, record = load_model(parsed.model)
-    data = build_data(record.config, _say)
+    network, record = load_model(parsed.model)
+    data = build_data(record.config, _say, network.projection)  # type: ignore[arg-type]
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     _report_broken(data.broken)

@@ -93,16 +93,29 @@ def fit_projection(
     clips: Sequence[Clip],
     backbone: Backbone,
     components: int,
+    cache: Path | None = None,
     frames: int = 4,
     most_clips: int = 100,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Projection:
-    """Fit a :class:`Projection` on a few frames of up to ``most_clips`` of these (training) clips."""
+    """Fit a :class:`Projection` on a few frames of up to ``most_clips`` of these (training) clips.
+
+    A fit is kept in the cache: fitted again on another number of threads it would differ in its last bits, and
+    with it the key of every feature behind it.
+    """
+    file = cache / f"projection_{_key(clips, backbone, None, frames)}_{components}.safetensors" if cache else None
+    if file and file.is_file():
+        projection = Projection(backbone.channels, components)
+        projection.load_state_dict(load_file(str(file)))
+        return projection
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:most_clips].tolist()
     sample = _extract([clips[index] for index in order], backbone, None, frames, progress)
     cells = sample.features.float().permute(0, 1, 3, 4, 2).flatten(0, 3)
-    return Projection.fit(cells, components)
+    projection = Projection.fit(cells, components)
+    if file:
+        _save_tensors(file, {name: value.contiguous() for name, value in projection.state_dict().items()}, {})
+    return projection
 
 
 def _key(clips: Sequence[Clip], backbone: Backbone, projection: Projection | None, frames: int) -> str:
@@ -123,10 +136,14 @@ def _fingerprints(clips: Sequence[Clip]) -> Iterator[str]:
 
 
 def _save(file: Path, result: ClipFeatures) -> None:
+    metadata = {"kept": json.dumps(result.kept), "broken": json.dumps(result.broken)}
+    _save_tensors(file, {"features": result.features}, metadata)
+
+
+def _save_tensors(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(file.name + ".partial")
-    metadata = {"kept": json.dumps(result.kept), "broken": json.dumps(result.broken)}
-    save_file({"features": result.features}, str(partial), metadata)
+    save_file(tensors, str(partial), metadata)
     partial.replace(file)
 
 

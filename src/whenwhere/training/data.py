@@ -19,6 +19,7 @@ from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import ClipFeatures, extract, fit_projection, frame_features
+from whenwhere.features.projection import Projection
 from whenwhere.structures import Clip
 from whenwhere.training.config import DataOptions, TrainConfig
 from whenwhere.video import VideoError, probe
@@ -52,15 +53,19 @@ class Data:
     bank_clips: dict[str, tuple[list[Clip], list[Clip]]] = field(default_factory=dict)
 
 
-def build_data(config: TrainConfig, log: Log = print) -> Data:
-    """Make the data sets of a run; frozen backbones run here, once."""
-    builders: dict[str, Callable[[TrainConfig, Log], Data]] = {
+def build_data(config: TrainConfig, log: Log = print, projection: Projection | None = None) -> Data:
+    """Make the data sets of a run; frozen backbones run here, once.
+
+    Args:
+        projection: of a trained model, to measure it on the features it knows; None: fit one where one is asked for.
+    """
+    builders: dict[str, Callable[[TrainConfig, Log, Projection | None], Data]] = {
         "videos": _videos,
         "mosaic": _mosaic,
         "feature_bank": _feature_bank,
         "synthetic": _synthetic,
     }
-    return builders[config.data.source](config, log)
+    return builders[config.data.source](config, log, projection)
 
 
 def _required_path(options: DataOptions, what: str) -> Path:
@@ -69,7 +74,7 @@ def _required_path(options: DataOptions, what: str) -> Path:
     return Path(options.path)
 
 
-def _videos(config: TrainConfig, log: Log) -> Data:
+def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     options = config.data
     clips = read_clips(_required_path(options, "a CSV manifest or a folder with a folder per class"))
     classes = class_names(clips)
@@ -77,7 +82,9 @@ def _videos(config: TrainConfig, log: Log) -> Data:
     backbone = Backbone(config.backbone)
     if config.backbone.trainable:
         return _decoded_videos(config, splits, classes, backbone)
-    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or options.frames, log)
+    tables, projection, broken = _extract_splits(
+        config, splits, backbone, options.stored_frames or options.frames, log, known
+    )
     sets = {
         name: FeatureDataset(
             table.features,
@@ -113,14 +120,18 @@ def _decoded_videos(
 
 
 def _extract_splits(
-    config: TrainConfig, splits: dict[str, list[Clip]], backbone: Backbone, frames: int, log: Log
+    config: TrainConfig,
+    splits: dict[str, list[Clip]],
+    backbone: Backbone,
+    frames: int,
+    log: Log,
+    projection: Projection | None,
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
     """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
     cache = Path(config.data.cache) if config.data.cache else None
-    projection = None
-    if config.data.components:
+    if config.data.components and projection is None:
         log(f"fitting a projection to {config.data.components} channels on training clips")
-        projection = fit_projection(splits["train"], backbone, config.data.components)
+        projection = fit_projection(splits["train"], backbone, config.data.components, cache)
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
     for name, clips in splits.items():
@@ -132,7 +143,7 @@ def _extract_splits(
     return tables, projection, broken
 
 
-def _mosaic(config: TrainConfig, log: Log) -> Data:
+def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Walls of real clips; the class ``background`` fills them and is the class of walls without an action."""
     options = config.data
     clips = read_clips(_required_path(options, "a manifest of trimmed clips"))
@@ -142,7 +153,7 @@ def _mosaic(config: TrainConfig, log: Log) -> Data:
     actions = tuple(name for name in names if name != options.background)
     splits = split_clips(clips, options.val_share, seed=options.split_seed)
     backbone = Backbone(config.backbone)
-    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or 24, log)
+    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or 24, log, known)
     banks, bank_clips = {}, {}
     for name, table in tables.items():
         readable = [splits[name][index] for index in table.kept]
@@ -191,7 +202,7 @@ def _mosaic_sets(
     return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), banks=banks)
 
 
-def _feature_bank(config: TrainConfig, log: Log) -> Data:
+def _feature_bank(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Walls from a file with the tensors ``{target,filler}_{features,group,is_test}`` and ``target_label``."""
     path = _required_path(config.data, "a safetensors file of features")
     try:
@@ -218,7 +229,7 @@ def _feature_bank(config: TrainConfig, log: Log) -> Data:
     return _mosaic_sets(config, classes, len(classes), features["target"].shape[2], banks)  # type: ignore[arg-type]
 
 
-def _synthetic(config: TrainConfig, log: Log) -> Data:
+def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Rendered clips; their features are computed once as those of any frozen backbone."""
     backbone = Backbone(config.backbone)
     options = config.data.synthetic

@@ -52,5 +52,5 @@ def health_warning(health: dict[str, float]) -> str | None:
     if health["mask_contrast"] < FLAT_MASK:
         problems.append(f"the spatial mask is flat (mean {health['mask_area']:.2f}), it does not say where")
     if health["importance_entropy"] > UNIFORM_ENTROPY:
-        problems.append("every frame counts the same, nothing says when")
+        problems.append("every frame counts the same, nothing says when (as it should where the action fills the clip)")
     return "; ".join(problems) or None
