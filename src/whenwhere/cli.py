@@ -95,7 +95,7 @@ def _train(arguments: list[str]) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
     parsed = parser.parse_args(arguments)
     config = _config(parser, parsed)
-    from whenwhere.training.checkpoint import STATE_FILE, CheckpointError
+    from whenwhere.training.checkpoint import STATE_FILE, CheckpointError, load_model
     from whenwhere.training.data import build_data
     from whenwhere.training.loop import train
 
@@ -107,7 +107,8 @@ def _train(arguments: list[str]) -> int:
     data = build_data(config, _say)
     _report_broken(data.broken)
     train(config, data, out, resume=parsed.resume)
-    _evaluate_run(out, data, "val" if data.val is not None else "train")
+    kept, _ = load_model(out)  # the best on validation, not the last
+    _evaluate_run(out, kept, data, "val" if data.val is not None else "train")
     return 0
 
 
@@ -130,17 +131,15 @@ def _report_broken(broken: Sequence[tuple[str, str]]) -> None:
         _say(f"{len(broken)} clips could not be read and are not part of any number")
 
 
-def _evaluate_run(run: Path, data: Any, split: str) -> None:
-    """Print the table of a run on one split and write ``metrics.json``."""
+def _evaluate_run(run: Path, network: Any, data: Any, split: str) -> None:
+    """Print the table of a run's network on one split and write ``metrics_SPLIT.json``."""
     import json
 
     from rich.console import Console
 
     from whenwhere.evaluation.measure import all_scores, predict
     from whenwhere.evaluation.tables import scores_json, scores_table
-    from whenwhere.training.checkpoint import load_model
 
-    network, _ = load_model(run)
     scores = list(all_scores(predict(network, getattr(data, split))))
     Console().print(scores_table(scores, f"{run}, {split} split"))
     record = {"split": split, "broken": len(data.broken), "scores": scores_json(scores)}
@@ -161,7 +160,7 @@ def _evaluate(arguments: list[str]) -> int:
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     _report_broken(data.broken)
-    _evaluate_run(parsed.model, data, parsed.split)
+    _evaluate_run(parsed.model, network, data, parsed.split)
     return 0
 
 

@@ -46,12 +46,12 @@ def write_walls(
     def pixels(path: str, frames: int) -> Tensor:
         return resize(read_frames(path, make_sampler("uniform", frames=frames)).pixels, (cell, cell))
 
+    target_pixels = _Pixels(lambda clip: pixels(targets[clip].path, stored[0]))
+    filler_pixels = _Pixels(lambda clip: pixels(fillers[clip].path, stored[1]))
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for index in range(count):
         layout = dataset.layout(index)
-        target_pixels = _Pixels(lambda clip: pixels(targets[clip].path, stored[0]))
-        filler_pixels = _Pixels(lambda clip: pixels(fillers[clip].path, stored[1]))
         wall = compose(layout, target_pixels, filler_pixels, options.rows, options.columns)  # type: ignore[arg-type]
         name = f"wall_{index:03d}.mp4"
         write_video(folder / name, (frame.permute(1, 2, 0).numpy() for frame in wall), fps)
