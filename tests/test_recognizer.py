@@ -46,7 +46,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_explains_a_video_file(run: Path, video: Path, tmp_path: Path) -> None:
     explanation = whenwhere.load(run).explain(video, top=3)
     assert (explanation.width, explanation.height) == (80, 60)
-    assert explanation.duration == pytest.approx(3.0, abs=0.1)  # an mp4 leaves open how long its last frame shows
+    assert explanation.duration == pytest.approx(3.0, abs=0.01)
     assert len(explanation.labels) == 3
     assert [score for _, score in explanation.labels] == sorted((s for _, s in explanation.labels), reverse=True)
     assert len(explanation.times) == 12

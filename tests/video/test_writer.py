@@ -22,6 +22,13 @@ def test_fixed_rate_round_trip(tmp_path: Path, stamp: Stamp, read_stamp: ReadSta
     assert probe(path).duration == pytest.approx(50 / 29.97, abs=1e-4)
 
 
+@pytest.mark.parametrize(("count", "fps"), [(3, 5.0), (24, 8.0), (30, 10.0)])
+def test_last_frame_is_shown_as_long_as_the_one_before(count: int, fps: float, tmp_path: Path, stamp: Stamp) -> None:
+    path = tmp_path / "out.mp4"
+    write_video(path, (stamp(i) for i in range(count)), fps)
+    assert probe(path).duration == pytest.approx(count / fps, abs=1e-3)
+
+
 def test_variable_times_round_trip(tmp_path: Path, stamp: Stamp, read_stamp: ReadStamp) -> None:
     path = tmp_path / "out.mp4"
     times = np.concatenate([[0], np.cumsum(np.random.default_rng(0).uniform(0.004, 0.9, 29))])

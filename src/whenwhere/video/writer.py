@@ -53,6 +53,7 @@ class VideoWriter:
         self._shape: tuple[int, ...] = ()
         self._start = 0.0
         self._last_pts = -1
+        self._interval = _TICKS // 30  # of a single frame, before there is any
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -76,6 +77,8 @@ class VideoWriter:
         pts = round((time - self._start) * _TICKS)
         if pts <= self._last_pts:
             raise VideoError(f"{self.path}: times must increase, got {time} s after {self._last_pts / _TICKS} s")
+        if self._last_pts >= 0:
+            self._interval = pts - self._last_pts
         self._last_pts = pts
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
@@ -110,7 +113,10 @@ class VideoWriter:
     def _finish(self) -> None:
         if self._container is None:
             raise VideoError(f"{self.path}: no frames to write")
-        self._container.mux(self._stream.encode(None))
+        for packet in self._stream.encode(None):
+            # Others end where the next begins; the last one has to be told: it lasts as long as the one before.
+            packet.duration = self._interval
+            self._container.mux(packet)
         self._container.close()
         self._partial.replace(self.path)
 
