@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from whenwhere.layers.winograd import Convolution3x3
+
 State = tuple[Tensor, Tensor]
 
 
@@ -29,7 +31,11 @@ class ConvLSTM(nn.Module):
         if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd so that the grid keeps its size, got {kernel}")
         self.hidden, self.kernel = hidden, kernel
-        self.input_conv = nn.Conv2d(channels, 4 * hidden, kernel, padding=kernel // 2, bias=False)
+        self.input_conv = (
+            Convolution3x3(channels, 4 * hidden)
+            if kernel == 3
+            else nn.Conv2d(channels, 4 * hidden, kernel, padding=kernel // 2, bias=False)
+        )
         self.state_conv = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2)
         # Forget gates start open (Jozefowicz et al. 2015), so early steps reach the readout.
         self.state_conv.bias = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(hidden))

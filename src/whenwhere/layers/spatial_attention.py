@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from whenwhere.layers.winograd import Convolution3x3
+
 
 def scale_mask_by_clip_mean(mask: Tensor, floor: float = 1e-4) -> Tensor:
     """Divide a mask by its mean over the clip, so that only *relative* saliency counts.
@@ -40,13 +42,13 @@ class SpatialAttention(nn.Module):
         super().__init__()
         first, second = widths or (max(channels // 2, 8), max(channels // 4, 8))
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, first, 3, padding=1, bias=False),
+            Convolution3x3(channels, first),
             nn.BatchNorm2d(first),
             nn.ReLU(inplace=True),
-            nn.Conv2d(first, second, 3, padding=1, bias=False),
+            Convolution3x3(first, second),
             nn.BatchNorm2d(second),
             nn.ReLU(inplace=True),
-            nn.Conv2d(second, 1, 3, padding=1, bias=False),
+            Convolution3x3(second, 1),
         )
 
     def forward(self, features: Tensor) -> Tensor:
