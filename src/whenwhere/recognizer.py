@@ -44,17 +44,9 @@ class Recognizer:
             raise CheckpointError(f"{name} was trained on given features; without a backbone it cannot look at a video")
         self.network, self.record, self.name = network, record, name
         self.classes = record.classes
-        mosaic = record.config.data.mosaic
-        if record.config.data.source == "mosaic":
-            # Trained on walls of cells, each at the backbone's size: a video of a wall is as many times larger.
-            preprocessing = network.backbone.preprocessing
-            size = preprocessing.size * max(mosaic.rows, mosaic.columns)
-            network.backbone.preprocessing = replace(preprocessing, size=size)
-            self.frames = mosaic.frames
-        else:
-            self.frames = record.config.data.frames
-        if record.config.data.source == "synthetic":
-            self.frames = record.config.data.synthetic.frames
+        self.frames = record.config.data.clip_frames
+        preprocessing = network.backbone.preprocessing
+        network.backbone.preprocessing = replace(preprocessing, size=preprocessing.size * record.config.data.cells)
 
     @torch.inference_mode()
     def recognize(self, frames: Frames) -> AttentionOutput:

@@ -175,7 +175,7 @@ def test_few_fillers_are_used_more_than_once() -> None:
 def test_compose_places_cells_row_by_row() -> None:
     still = np.zeros(2, dtype=int)
     layout = Layout([(clip, still) for clip in range(6)], [(7, still[:1], 1)] * 6, cell=4, label=0)
-    wall = compose(layout, TARGETS.features, BACKGROUND.features, rows=2, columns=3)
+    wall = compose(layout, TARGETS.features.__getitem__, BACKGROUND.features.__getitem__, rows=2, columns=3)
     assert wall.shape == (2, 2, 4, 9)
     assert [float(cell_values(wall, *divmod(cell, 3))[0]) for cell in range(6)] == [1000.0 + i for i in range(6)]
     second = [float(cell_values(wall, *divmod(cell, 3))[1]) for cell in range(6)]

@@ -12,6 +12,7 @@ frames, without its receptive field leaking over the borders.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+ReadClip = Callable[[int], Tensor]
 
 
 @dataclass(frozen=True)
@@ -112,19 +115,19 @@ def draw_layout(
     return Layout(background, insert, cell, label)
 
 
-def compose(layout: Layout, targets: Tensor, fillers: Tensor, rows: int, columns: int) -> Tensor:
+def compose(layout: Layout, targets: ReadClip, fillers: ReadClip, rows: int, columns: int) -> Tensor:
     """Lay out what is stored per clip as one wall.
 
     Args:
-        targets, fillers: `(N, F, C, h, w)`, feature maps or pixels.
+        targets, fillers: from the index of a clip to `(F, C, h, w)`, its feature maps or pixels.
 
     Returns:
         `(T, C, rows * h, columns * w)`.
     """
     played = []
     for index, ((clip, frames), (other, run, start)) in enumerate(zip(layout.background, layout.insert, strict=True)):
-        cell = fillers[clip][frames].clone()
-        cell[start : start + len(run)] = (targets if index == layout.cell else fillers)[other][run]
+        cell = fillers(clip)[frames].clone()
+        cell[start : start + len(run)] = (targets if index == layout.cell else fillers)(other)[run]
         played.append(cell)
     wall = [torch.cat(played[row * columns : (row + 1) * columns], dim=-1) for row in range(rows)]
     return torch.cat(wall, dim=-2)
@@ -194,6 +197,7 @@ class MosaicDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         layout, options = self.layout(index), self.options
-        wall = compose(layout, self.targets.features, self.fillers.features, options.rows, options.columns)
+        targets, fillers = self.targets.features.__getitem__, self.fillers.features.__getitem__
+        wall = compose(layout, targets, fillers, options.rows, options.columns)
         active, boxes = truth(layout, options.rows, options.columns, options.frames)
         return {"features": wall.float(), "label": torch.tensor(layout.label), "active": active, "boxes": boxes}

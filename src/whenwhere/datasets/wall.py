@@ -46,13 +46,17 @@ def write_walls(
     def pixels(path: str, frames: int) -> Tensor:
         return resize(read_frames(path, make_sampler("uniform", frames=frames)).pixels, (cell, cell))
 
-    target_pixels = _Pixels(lambda clip: pixels(targets[clip].path, stored[0]))
-    filler_pixels = _Pixels(lambda clip: pixels(fillers[clip].path, stored[1]))
+    def target_pixels(clip: int) -> Tensor:
+        return pixels(targets[clip].path, stored[0])
+
+    def filler_pixels(clip: int) -> Tensor:
+        return pixels(fillers[clip].path, stored[1])
+
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for index in range(count):
         layout = dataset.layout(index)
-        wall = compose(layout, target_pixels, filler_pixels, options.rows, options.columns)  # type: ignore[arg-type]
+        wall = compose(layout, target_pixels, filler_pixels, options.rows, options.columns)
         name = f"wall_{index:03d}.mp4"
         write_video(folder / name, (frame.permute(1, 2, 0).numpy() for frame in wall), fps)
         active, boxes = truth(layout, options.rows, options.columns, options.frames)
@@ -61,16 +65,6 @@ def write_walls(
     with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", "label", "segments", "boxes"], *rows])
     return table
-
-
-class _Pixels:
-    """Clips as `compose` indexes them, read when asked for."""
-
-    def __init__(self, read: object) -> None:
-        self.read = read
-
-    def __getitem__(self, clip: int) -> Tensor:
-        return self.read(clip)  # type: ignore[operator]
 
 
 def _truth_json(active: Tensor, boxes: Tensor, fps: float, label: str, shape: torch.Size) -> tuple[str, str]:

@@ -49,6 +49,20 @@ class DataOptions:
     mosaic: MosaicOptions = field(default_factory=MosaicOptions)
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
 
+    @property
+    def clip_frames(self) -> int:
+        """T: frames the model is trained on, whatever the source."""
+        return {
+            "mosaic": self.mosaic.frames,
+            "feature_bank": self.mosaic.frames,
+            "synthetic": self.synthetic.frames,
+        }.get(self.source, self.frames)
+
+    @property
+    def cells(self) -> int:
+        """Clips along the longer side of a picture; each is as large as the backbone's input."""
+        return max(self.mosaic.rows, self.mosaic.columns) if self.source in ("mosaic", "feature_bank") else 1
+
 
 @dataclass(frozen=True)
 class FitOptions:
