@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from whenwhere.layers import temporal_difference, temporal_encoding
+from whenwhere.layers import TemporalConvolution, temporal_difference, temporal_encoding
 
 
 def test_encoding_tells_every_frame_apart() -> None:
@@ -40,3 +40,25 @@ def test_difference_changes_sign_when_played_backwards() -> None:
 
 def test_difference_of_one_frame_is_zero() -> None:
     assert torch.equal(temporal_difference(torch.ones(2, 1, 3, 2, 2)), torch.zeros(2, 1, 3, 2, 2))
+
+
+def test_convolution_tells_a_motion_from_its_reverse_after_averaging() -> None:
+    """A dot that walks right and one that walks left, from and to an empty frame: signed changes average to nothing."""
+    torch.manual_seed(0)
+    walk = torch.zeros(1, 8, 1, 5, 8)
+    for time in range(1, 7):
+        walk[0, time, 0, 2, time] = 1
+    layer = TemporalConvolution(1, 4).eval()
+    assert layer(walk).shape == (1, 8, 4, 5, 8)
+    pooled = [layer(clip).mean((1, 3, 4)) for clip in (walk, walk.flip(1))]
+    assert (pooled[0] - pooled[1]).abs().max() > 1e-3
+    assert temporal_difference(walk).mean((1, 3, 4)).abs().max() < 1e-6
+
+
+def test_convolution_sees_neighbouring_frames_only() -> None:
+    torch.manual_seed(0)
+    layer, clip = TemporalConvolution(3, 4).eval(), torch.randn(1, 9, 3, 4, 4)
+    changed = clip.clone()
+    changed[:, 0] += 1
+    frames = (layer(clip) - layer(changed)).abs().amax((0, 2, 3, 4)) > 0
+    assert frames.tolist() == [True] * 3 + [False] * 6

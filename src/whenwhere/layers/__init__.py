@@ -4,12 +4,13 @@ from whenwhere.layers.conv_lstm import ConvLSTM
 from whenwhere.layers.importance import frame_importance
 from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean
 from whenwhere.layers.temporal_attention import TemporalAttention
-from whenwhere.layers.temporal_order import temporal_difference, temporal_encoding
+from whenwhere.layers.temporal_order import TemporalConvolution, temporal_difference, temporal_encoding
 
 __all__ = [
     "ConvLSTM",
     "SpatialAttention",
     "TemporalAttention",
+    "TemporalConvolution",
     "frame_importance",
     "scale_mask_by_clip_mean",
     "temporal_difference",

@@ -102,7 +102,7 @@ class _Winograd(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         points, weight = ctx.saved_tensors
-        batch, channels, height, width = ctx.shape
+        batch, _, height, width = ctx.shape
         there, back = (matrix.to(gradient) for matrix in grid_matrices(height, width))
         taps = filtering_matrices()[1]
         taps = torch.kron(taps, taps).to(weight)

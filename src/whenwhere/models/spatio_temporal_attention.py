@@ -17,6 +17,7 @@ from whenwhere.layers import (
     ConvLSTM,
     SpatialAttention,
     TemporalAttention,
+    TemporalConvolution,
     frame_importance,
     scale_mask_by_clip_mean,
     temporal_difference,
@@ -24,7 +25,7 @@ from whenwhere.layers import (
 )
 from whenwhere.layers.temporal_attention import Energy
 
-Order = Literal["none", "encoding", "difference", "motion"]
+Order = Literal["none", "encoding", "difference", "motion", "convolution"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class SpatioTemporalAttentionOptions:
             the ConvLSTM reads the masked frames in order and softmax weights over its states are read out.
         order: ``none``: blind to the order of frames, as the paper; ``encoding`` adds a temporal encoding to
             keys and masked features; ``difference`` adds channels that tell how each cell changes; ``motion``
-            adds the magnitude of that change, which tells order but not direction.
+            adds the magnitude of that change, which tells order but not direction; ``convolution`` adds D channels
+            learned over neighbouring frames, which tell any motion.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -134,7 +136,12 @@ class SpatioTemporalAttention(nn.Module):
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
         self.mask_share = 1.0
-        inputs = channels * (2 if options.order in ("difference", "motion") else 1)
+        self.temporal_convolution = (
+            TemporalConvolution(channels, options.hidden) if options.order == "convolution" else None
+        )
+        inputs = channels + {"difference": channels, "motion": channels, "convolution": options.hidden}.get(
+            options.order, 0
+        )
         self.spatial_attention = SpatialAttention(inputs, options.mask_widths) if options.spatial else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
         self.classifier = nn.Linear(options.hidden, classes)
@@ -163,10 +170,7 @@ class SpatioTemporalAttention(nn.Module):
             raise ValueError(f"features must be (B, T, C, H, W), got {tuple(features.shape)}")
         # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
         features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
-        if self.options.order in ("difference", "motion"):
-            change = temporal_difference(features)
-            features = torch.cat([features, change.abs() if self.options.order == "motion" else change], dim=2)
-        masked, mask = self._attend_space(features)
+        masked, mask = self._attend_space(self._with_change(features))
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
             masked = (
@@ -178,6 +182,15 @@ class SpatioTemporalAttention(nn.Module):
             states, weights = self._recur(masked, hoist)
             pooled = states.mean(1)
         return AttentionOutput(self.classifier(pooled), mask, weights)
+
+    def _with_change(self, features: Tensor) -> Tensor:
+        """Features and, beside them, the channels that tell how neighbouring frames differ."""
+        if self.temporal_convolution is not None:
+            return torch.cat([features, self.temporal_convolution(features)], dim=2)
+        if self.options.order not in ("difference", "motion"):
+            return features
+        change = temporal_difference(features)
+        return torch.cat([features, change.abs() if self.options.order == "motion" else change], dim=2)
 
     def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self.spatial_attention is None:
