@@ -4,8 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from whenwhere.cli import _add_config, _config, _parser
+from whenwhere.losses import attention_loss
+from whenwhere.training.checkpoint import build_head
 from whenwhere.training.config import FitOptions, TrainConfig, options_from
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -29,12 +32,30 @@ def test_bad_values_are_errors() -> None:
         FitOptions(epochs=0)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_parses(recipe: Path) -> None:
+def read(recipe: Path) -> TrainConfig:
     parser = _parser("train")
     _add_config(parser)
-    config = _config(parser, parser.parse_args(["--config", str(recipe)]))
+    return _config(parser, parser.parse_args(["--config", str(recipe)]))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses(recipe: Path) -> None:
+    config = read(recipe)
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_takes_a_step(recipe: Path) -> None:
+    torch.manual_seed(0)
+    config = read(recipe)
+    head = build_head(config, channels=16, classes=3)
+    before = {name: value.detach().clone() for name, value in head.named_parameters()}
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.fit.lr, weight_decay=config.fit.weight_decay)
+    output = head(torch.rand(2, config.data.clip_frames, 16, 4, 4))
+    loss = config.loss.resolved(config.model.variant)
+    attention_loss(output.logits, torch.tensor([0, 2]), output.mask, output.weights, loss, 1.0)["total"].backward()
+    optimizer.step()
+    assert not [name for name, value in head.named_parameters() if torch.equal(value, before[name])]
 
 
 def test_unknown_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
