@@ -9,6 +9,7 @@ AVX-512 nothing does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -20,8 +21,8 @@ TILE, POINTS = 4, 6
 # Interpolation points 0, +-3/4, +-3/2 and infinity: with them float32 loses no more than in a direct convolution,
 # with the usual 0, +-1, +-2 four times as much.
 _FINITE = (0.0, 0.75, -0.75, 1.5, -1.5)
-# Outputs done at a time: their weights at 36 points (64 x C x 36 floats) are made, used and reused as one block of
-# memory, never all at once.
+# Outputs done at a time. Their weights at 36 points are four times the weights themselves: made in one small piece of
+# memory again and again they stay near the processor, made at once they cost more than they save.
 _CHUNK = 64
 
 
@@ -78,11 +79,17 @@ def grid_matrices(height: int, width: int) -> tuple[Tensor, Tensor]:
     return there, back
 
 
-def _at_points(weight: Tensor) -> Tensor:
-    """Weights `(O, C, 3, 3)` at the 36 points, `(36, O, C)`."""
+def _chunks(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Weights `(O, C, 3, 3)` at the 36 points, `(36, o, C)`, a few outputs at a time in one piece of memory."""
+    channels = weight.shape[1]
     taps = filtering_matrices()[1]
     taps = torch.kron(taps, taps).to(weight)
-    return (taps @ weight.reshape(-1, 9).t()).view(-1, *weight.shape[:2])
+    memory = weight.new_empty(POINTS**2 * _CHUNK * channels)
+    for start in range(0, len(weight), _CHUNK):
+        chunk = weight[start : start + _CHUNK]
+        at_points = memory[: POINTS**2 * len(chunk) * channels].view(POINTS**2, -1)
+        torch.mm(taps, chunk.reshape(-1, 9).t(), out=at_points)
+        yield slice(start, start + _CHUNK), at_points.view(POINTS**2, -1, channels)
 
 
 class _Winograd(torch.autograd.Function):
@@ -92,8 +99,8 @@ class _Winograd(torch.autograd.Function):
         there, back = (matrix.to(inputs) for matrix in grid_matrices(height, width))
         points = (there @ inputs.reshape(batch * channels, -1).t()).view(POINTS**2, -1, channels)
         products = points.new_empty(*points.shape[:2], len(weight))
-        for chunk, filled in zip(weight.split(_CHUNK), products.split(_CHUNK, dim=2), strict=True):
-            filled.copy_(points @ _at_points(chunk).transpose(1, 2))
+        for outputs, at_points in _chunks(weight):
+            products[..., outputs] = points @ at_points.transpose(1, 2)
         ctx.save_for_backward(points, weight)
         ctx.shape = inputs.shape
         return (products.view(back.shape[1], -1).t() @ back.t()).view(batch, -1, height, width)
@@ -108,12 +115,11 @@ class _Winograd(torch.autograd.Function):
         taps = torch.kron(taps, taps).to(weight)
         products = (back.t() @ gradient.reshape(batch * len(weight), -1).t()).view(POINTS**2, -1, len(weight))
         to_points, to_weight = torch.zeros_like(points), torch.empty_like(weight)
-        chunks = zip(weight.split(_CHUNK), to_weight.split(_CHUNK), products.split(_CHUNK, dim=2), strict=True)
-        for chunk, filled, product in chunks:
-            product = product.contiguous()
-            to_points.baddbmm_(product, _at_points(chunk))
-            at_points = product.transpose(1, 2) @ points
-            torch.mm(at_points.view(POINTS**2, -1).t(), taps, out=filled.view(-1, 9))
+        for outputs, at_points in _chunks(weight):
+            product = products[..., outputs].contiguous()
+            to_points.baddbmm_(product, at_points)
+            torch.bmm(product.transpose(1, 2), points, out=at_points)
+            torch.mm(at_points.view(POINTS**2, -1).t(), taps, out=to_weight[outputs].view(-1, 9))
         return (to_points.view(there.shape[0], -1).t() @ there).view(ctx.shape), to_weight
 
 
