@@ -208,3 +208,10 @@ def test_mistakes_are_named() -> None:
     for (targets, fillers, classes, options), message in cases:
         with pytest.raises(ValueError, match=message):
             MosaicDataset(targets, fillers, classes, options, 4, 0)
+
+
+def test_training_mosaics_may_have_another_grid_and_longer_actions() -> None:
+    options = MosaicOptions(rows=2, columns=3, action_frames=(2, 3), train_action_frames=(4, 5), train_grid=(1, 2))
+    training = options.for_training()
+    assert (training.rows, training.columns, training.action_frames) == (1, 2, (4, 5))
+    assert MosaicOptions().for_training() == MosaicOptions()

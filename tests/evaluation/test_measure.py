@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -19,13 +21,16 @@ def planted(right: bool) -> Predictions:
     importance = importance / importance.sum(1, keepdim=True)
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     labels = torch.tensor([0, 1]) if right else torch.tensor([1, 0])
-    return Predictions(logits, labels, masks, importance, importance, active, boxes)
+    evidence = masks * (active if right else ~active)[..., None, None]
+    return Predictions(logits, labels, masks, evidence, importance, importance, active, boxes)
 
 
 def test_a_perfect_answer_scores_one_and_a_wrong_one_zero() -> None:
     right = {score.name: score.value for score in all_scores(planted(True))}
     wrong = {score.name: score.value for score in all_scores(planted(False))}
     assert right["accuracy"] == right["when: mean tIoU"] == right["when: tIoU > 0.7"] == right["where: pointing"] == 1
+    assert right["where: pointing, class evidence"] == 1
+    assert wrong["where: pointing, class evidence"] == 0
     assert right["where: mean box IoU"] > 0.4  # the mask is cut on a finer, interpolated grid
     assert wrong["accuracy"] == wrong["when: mean tIoU"] == wrong["where: pointing"] == 0
     assert wrong["where: mean box IoU"] == 0
@@ -48,14 +53,16 @@ def test_clips_without_the_action_do_not_count() -> None:
     active[1] = False
     boxes = base.boxes.clone()
     boxes[1] = float("nan")
-    fewer = Predictions(base.logits, base.labels, base.masks, base.weights, base.importance, active, boxes)
+    fewer = Predictions(
+        base.logits, base.labels, base.masks, base.evidence, base.weights, base.importance, active, boxes
+    )
     assert temporal_scores(fewer)[0].count == 1
     assert spatial_scores(fewer)[0].count == 3
 
 
 def test_unknown_truth_is_left_out() -> None:
     base = planted(True)
-    blind = Predictions(base.logits, base.labels, base.masks, base.weights, base.importance, None, None)
+    blind = replace(base, active=None, boxes=None, evidence=None)
     assert [score.name for score in all_scores(blind)] == ["accuracy"]
 
 

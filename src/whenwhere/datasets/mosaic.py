@@ -13,7 +13,7 @@ frames, without its receptive field leaking over the borders.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ class MosaicOptions:
         action_frames: shortest and longest interval, in frames.
         train_action_frames: the same for training mosaics; None: as ``action_frames``. Where features tell little, long
             actions teach what short ones cannot: the label stays that of the whole wall.
+        train_grid: rows and columns of training mosaics; None: as ``rows`` and ``columns``. In a wall of one cell the
+            label tells of all there is to see; the network is convolutional and then reads larger walls as well.
         absent: share of mosaics without the action; they have a class of their own, the last one.
         clips: mosaics an epoch for training; evaluation sets are as large and always the same.
         eval_clips: mosaics of a validation or test set.
@@ -45,9 +47,15 @@ class MosaicOptions:
     frames: int = 24
     action_frames: tuple[int, int] = (6, 12)
     train_action_frames: tuple[int, int] | None = None
+    train_grid: tuple[int, int] | None = None
     absent: float = 0.0
     clips: int = 800
     eval_clips: int = 240
+
+    def for_training(self) -> MosaicOptions:
+        """The options of training mosaics."""
+        rows, columns = self.train_grid or (self.rows, self.columns)
+        return replace(self, rows=rows, columns=columns, action_frames=self.train_action_frames or self.action_frames)
 
 
 class ClipBank(NamedTuple):

@@ -13,6 +13,7 @@ from whenwhere.localization import LocalizationOptions, important_frames, mask_b
 from whenwhere.metrics.spatial import box_iou, peak, pointing_hit
 from whenwhere.metrics.temporal import frame_iou
 from whenwhere.models import Network
+from whenwhere.models.evidence import class_evidence, smooth
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Predictions:
         logits: `(N, K)`.
         labels: `(N,)`.
         masks: `(N, T, H, W)`.
+        evidence: `(N, T, H, W)` for the true class; None when it is not known where.
         weights, importance: `(N, T)`.
         active: `(N, T)` bool; None when it is not known when.
         boxes: `(N, T, 4)` in [0, 1], NaN outside; None when it is not known where.
@@ -31,21 +33,27 @@ class Predictions:
     logits: Tensor
     labels: Tensor
     masks: Tensor
+    evidence: Tensor | None
     weights: Tensor
     importance: Tensor
     active: Tensor | None
     boxes: Tensor | None
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0) -> Predictions:
     """Run ``network`` over ``dataset``."""
     network.eval()
     device = next(network.head.parameters()).device
     columns: dict[str, list[Tensor]] = {}
     for batch in DataLoader(dataset, batch_size, num_workers=workers):
-        output = network({name: value.to(device) for name, value in batch.items()})
-        row = {
+        features = network.features({name: value.to(device) for name, value in batch.items()})
+        row: dict[str, Tensor] = {}
+        if "boxes" in batch:
+            output, row["evidence"] = class_evidence(network.head, features, batch["label"].to(device))
+        else:
+            output = network.head(features)
+        row |= {
             "logits": output.logits,
             "labels": batch["label"],
             "masks": output.mask[:, :, 0],
@@ -56,7 +64,7 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
         for name, value in row.items():
             columns.setdefault(name, []).append(value.float().cpu() if value.is_floating_point() else value.cpu())
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
-    return Predictions(**{"active": None, "boxes": None, **joined})  # type: ignore[arg-type]
+    return Predictions(**{"active": None, "boxes": None, "evidence": None, **joined})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -123,16 +131,18 @@ def _random_runs(truth: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def spatial_scores(predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0) -> list[Score]:
-    """Where, on the action's frames: share of frames with the mask's peak in the true box, and mean box IoU.
+    """Where, on the action's frames: share of frames with the mask's peak, and that of the evidence for the true class
+    (what the pointing game asks for), in the true box; mean IoU of the masks' boxes.
 
     Controls: the centre (point; box of half width and height), random points and boxes, the full frame.
     """
-    if predictions.boxes is None:
+    if predictions.boxes is None or predictions.evidence is None:
         return []
     inside = ~predictions.boxes.isnan().any(-1)
     truth, masks = predictions.boxes[inside], predictions.masks[inside]
     size = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
     hits = pointing_hit(peak(masks), truth)
+    evident = pointing_hit(peak(smooth(predictions.evidence)[inside]), truth)
     overlap = box_iou(mask_boxes(masks, options) / size, truth)
     generator = torch.Generator().manual_seed(seed)
     points = {"centre": torch.full((len(truth), 2), 0.5), "random": torch.rand((len(truth), 2), generator=generator)}
@@ -146,6 +156,7 @@ def spatial_scores(predictions: Predictions, options: LocalizationOptions | None
     areas = {name: float(box_iou(answer, truth).mean()) for name, answer in boxes.items()}
     return [
         Score("where: pointing", float(hits.float().mean()), pointing, len(truth)),
+        Score("where: pointing, class evidence", float(evident.float().mean()), pointing, len(truth)),
         Score("where: mean box IoU", float(overlap.mean()), areas, len(truth)),
     ]
 

@@ -23,12 +23,16 @@ class Network(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> AttentionOutput:
         """``batch`` holds ``features`` `(B, T, C, H, W)`, or ``frames`` `(B, T, 3, size, size)` normalised."""
+        return self.head(self.features(batch))
+
+    def features(self, batch: dict[str, Tensor]) -> Tensor:
+        """What the head is given, `(B, T, C, H, W)`."""
         if "features" in batch:
-            return self.head(batch["features"])
+            return batch["features"]
         if self.backbone is None:
             raise ValueError("this model was trained on given features and has no backbone to look at frames with")
         frames = batch["frames"]
         features = self.backbone(frames.flatten(0, 1))
         if self.projection is not None:
             features = self.projection(features)
-        return self.head(features.unflatten(0, frames.shape[:2]))
+        return features.unflatten(0, frames.shape[:2])

@@ -196,8 +196,7 @@ def _mosaic_sets(
     for name, (targets, fillers) in banks.items():
         training = name == "train"
         length, seed = (mosaic.clips, config.fit.seed) if training else (mosaic.eval_clips, EVALUATION_SEED)
-        lengths = mosaic.train_action_frames if training else None
-        options = replace(mosaic, action_frames=lengths or mosaic.action_frames)
+        options = mosaic.for_training() if training else mosaic
         sets[name] = MosaicDataset(targets, fillers, actions, options, length, seed)
     return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), banks=banks)
 
