@@ -74,6 +74,7 @@ class Box:
         x0, y0, x1, y1: left, top, right, bottom in pixels of the original frame, ``x0 < x1``, ``y0 < y1``.
         label: name of the class.
         score: confidence, higher is surer.
+        tube: number of the actor whose boxes these are over time, where a clip has several; None: not known.
     """
 
     time: float
@@ -83,6 +84,7 @@ class Box:
     y1: float
     label: str
     score: float = 1.0
+    tube: int | None = None
 
     def __post_init__(self) -> None:
         _finite(self, **{k: getattr(self, k) for k in ("time", "x0", "y0", "x1", "y1", "score")})
@@ -103,10 +105,14 @@ class Clip:
 
     Attributes:
         path: the video file.
-        label: name of its class, or None when unknown.
+        label: name of its class, or None when unknown or when there are several.
+        labels: names of all its classes; by default the one of ``label``.
         split: ``train``, ``val``, ``test`` or None.
         group: source the clip was cut from; clips of one group must stay on one side of a split.
+        fps, frames, duration: frames per second, number of frames, seconds; None: not looked at.
         segments, boxes: ground truth, where there is any.
+        source: where it comes from, for people.
+        licence: under which terms.
     """
 
     path: str
@@ -115,12 +121,28 @@ class Clip:
     group: str | None = None
     segments: tuple[Segment, ...] = ()
     boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
+    fps: float | None = None
+    frames: int | None = None
+    duration: float | None = None
+    source: str | None = None
+    licence: str | None = None
 
     def __post_init__(self) -> None:
         if not self.path:
             raise ValueError("Clip.path is empty")
         if self.split not in (None, "train", "val", "test"):
             raise ValueError(f"Clip.split must be train, val, test or None, got {self.split!r}")
+        labels = tuple(self.labels) or ((self.label,) if self.label else ())
+        if self.label is None and len(labels) == 1:
+            object.__setattr__(self, "label", labels[0])
+        if self.label is not None and self.label not in labels:
+            raise ValueError(f"Clip.label must be one of Clip.labels, got {self.label!r} and {list(labels)}")
+        object.__setattr__(self, "labels", labels)
+        for name in ("fps", "frames", "duration"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"Clip.{name} must be positive or None, got {value!r}")
 
     def to_dict(self) -> dict[str, Any]:
         return {"version": FORMAT_VERSION, **asdict(self)}
@@ -130,6 +152,7 @@ class Clip:
         data = _check_version(cls, data)
         for key, kind in (("segments", Segment), ("boxes", Box)):
             data[key] = tuple(_from_mapping(kind, item) for item in data.get(key, ()))
+        data["labels"] = tuple(data.get("labels", ()))
         return _from_mapping(cls, data)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from whenwhere.datasets.manifest import ManifestError, class_names, read_clips, split_clips
-from whenwhere.structures import Clip, Segment
+from whenwhere.datasets.manifest import ManifestError, read_clips, write_clips
+from whenwhere.datasets.splits import class_names, split_clips
+from whenwhere.structures import Box, Clip, Segment
 
 
 def test_reads_csv_with_truth(tmp_path: Path) -> None:
@@ -120,3 +121,51 @@ def test_without_any_split_a_test_split_is_made() -> None:
 def test_no_training_clips_is_an_error() -> None:
     with pytest.raises(ManifestError, match="no training clips"):
         split_clips([Clip("a", "x", "test")], 0.2)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_round_trip_of_everything_a_clip_can_hold(suffix: str, tmp_path: Path) -> None:
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    clips = [
+        Clip(
+            str(tmp_path / "a/x.mp4"),
+            "run",
+            "train",
+            "g1",
+            (Segment(0.5, 1.5, "run", 0.5),),
+            (Box(0.5, 1, 2, 3.25, 4, "run", tube=1), Box(0.5, 1, 2, 3, 4, "run")),
+            fps=29.97,
+            frames=60,
+            duration=2.0,
+            source="a camera",
+            licence="CC BY 4.0",
+        ),
+        Clip(str(tmp_path / "y, z.mp4"), labels=("run", "walk")),
+    ]
+    table = write_clips(clips, tmp_path / f"manifest.{suffix}")
+    assert read_clips(table) == clips
+    assert list(tmp_path.iterdir()) == [table]
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    table.rename(moved / table.name)
+    assert read_clips(moved)[0].path == str(moved / "a/x.mp4")
+
+
+def test_a_manifest_is_csv_or_parquet(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"a manifest ends in .csv or .parquet"):
+        write_clips([Clip("x.mp4", "run")], tmp_path / "m.json")
+    (tmp_path / "m.parquet").write_text("no table")
+    with pytest.raises(ManifestError, match=r"m.parquet is not a Parquet manifest|needs pyarrow"):
+        read_clips(tmp_path / "m.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
+
+
+def test_labels_of_a_clip() -> None:
+    assert Clip("x.mp4", "run").labels == ("run",)
+    assert Clip("x.mp4", labels=("run",)).label == "run"
+    assert Clip("x.mp4", labels=("run", "walk")).label is None
+    with pytest.raises(ValueError, match=r"Clip.label must be one of"):
+        Clip("x.mp4", "run", labels=("walk",))
+    with pytest.raises(ValueError, match=r"Clip.fps must be positive"):
+        Clip("x.mp4", "run", fps=0.0)

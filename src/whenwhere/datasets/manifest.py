@@ -1,20 +1,28 @@
-"""One table of clips, from a CSV file or a folder per class; the only thing the rest knows of a data set."""
+"""One table of clips, CSV or Parquet; the only thing the rest knows of a data set.
+
+A row is a clip. Columns: ``path`` (or ``file``; relative to the table), ``label``, ``labels`` (all of them, where a
+clip has several), ``split``, ``group``, ``fps``, ``frames``, ``duration`` (seconds), ``segments`` (seconds), ``boxes``
+(pixels of the original frame), ``source``, ``licence``. All but ``path`` and ``label`` may be missing. In a CSV,
+``labels``, ``segments`` and ``boxes`` are JSON lists.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from whenwhere.structures import Box, Clip, Segment
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv"]
 )
+COLUMNS = tuple(field.name for field in fields(Clip))
+_NESTED = ("labels", "segments", "boxes")
 
 
 class ManifestError(Exception):
@@ -22,57 +30,135 @@ class ManifestError(Exception):
 
 
 def read_clips(source: str | Path) -> list[Clip]:
-    """Read a manifest: a CSV file, or a folder with one folder of videos per class.
+    """Read a manifest (``.csv`` or ``.parquet``), or a folder with one folder of videos per class.
 
-    A CSV needs a column ``path`` (or ``file``), relative to the CSV, and ``label``; ``split``, ``group``,
-    ``segments`` and ``boxes`` (JSON lists) are optional. A folder may have ``train``, ``val`` and ``test``
-    above the classes.
+    A folder that holds a ``manifest.parquet`` or ``manifest.csv`` is read from that; otherwise it may have ``train``,
+    ``val`` and ``test`` above the classes.
 
     Raises:
         ManifestError: nothing there, no clip in it, or a row that does not read.
     """
     source = Path(source)
     if source.is_dir():
-        table = source / "manifest.csv"
-        return _from_csv(table) if table.is_file() else _from_folder(source)
+        tables = [source / f"manifest{suffix}" for suffix in (".parquet", ".csv")]
+        table = next((table for table in tables if table.is_file()), None)
+        return _read_table(table) if table else folder_clips(source)
     if not source.is_file():
-        raise ManifestError(f"no such data: {source}. Expected a CSV manifest or a folder with a folder per class.")
-    return _from_csv(source)
+        raise ManifestError(f"no such data: {source}. Expected a manifest (CSV, Parquet) or a folder per class.")
+    return _read_table(source)
 
 
-def _from_csv(path: Path) -> list[Clip]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def write_clips(clips: Iterable[Clip], path: str | Path) -> Path:
+    """Write a manifest, CSV or Parquet by its name; whole or not at all. Paths are made relative to it.
+
+    Raises:
+        ManifestError: another suffix, or Parquet without pyarrow.
+    """
+    path = Path(path)
+    rows = [_row(clip, path.parent) for clip in clips]
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if path.suffix == ".parquet":
+            pyarrow, parquet = _parquet(path)
+            parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow)), partial)
+        elif path.suffix == ".csv":
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
+        else:
+            raise ManifestError(f"{path}: a manifest ends in .csv or .parquet")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _row(clip: Clip, folder: Path) -> dict[str, Any]:
+    row = asdict(clip) | {"path": os.path.relpath(clip.path, folder), "labels": list(clip.labels)}
+    return row | {name: list(row[name]) for name in ("segments", "boxes")}
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name in _NESTED:
+        return json.dumps(value, separators=(",", ":")) if value else ""
+    return "" if value is None else value
+
+
+def _parquet(path: Path) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ManifestError(f"{path}: Parquet needs pyarrow; pip install 'whenwhere[data]', or use a CSV") from error
+    return pyarrow, parquet
+
+
+def _schema(pa: Any) -> Any:
+    text, number = pa.string(), pa.float64()
+    segment = pa.struct([("start", number), ("end", number), ("label", text), ("score", number)])
+    corners = [(name, number) for name in ("time", "x0", "y0", "x1", "y1")]
+    box = pa.struct([*corners, ("label", text), ("score", number), ("tube", pa.int64())])
+    kinds = {"labels": pa.list_(text), "segments": pa.list_(segment), "boxes": pa.list_(box)}
+    kinds |= {"fps": number, "frames": pa.int64(), "duration": number}
+    return pa.schema([(name, kinds.get(name, text)) for name in COLUMNS])
+
+
+def _read_table(path: Path) -> list[Clip]:
+    if path.suffix == ".parquet":
+        _, parquet = _parquet(path)
+        try:
+            rows = parquet.read_table(path).to_pylist()
+        except Exception as error:
+            raise ManifestError(f"{path} is not a Parquet manifest: {error}") from error
+        first = 1
+    else:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        first = 2  # below the header
     if not rows:
         raise ManifestError(f"{path} has no rows; expected a header and a line per clip")
     column = next((name for name in ("path", "file") if name in rows[0]), None)
-    if column is None or "label" not in rows[0]:
-        raise ManifestError(f"{path} needs the columns 'path' and 'label', found {sorted(rows[0])}")
-    return [_from_row(path, number, row, column) for number, row in enumerate(rows, start=2)]
+    if column is None or not {"label", "labels"} & set(rows[0]):
+        raise ManifestError(f"{path} needs the columns 'path' and 'label', found {sorted(filter(None, rows[0]))}")
+    return [_clip(path, number, row, column) for number, row in enumerate(rows, start=first)]
 
 
-def _from_row(path: Path, number: int, row: dict[str, str], column: str) -> Clip:
+def _clip(path: Path, number: int, row: Mapping[str, Any], column: str) -> Clip:
     try:
+        nested = {name: row.get(name) or [] for name in _NESTED}
+        nested = {name: json.loads(value) if isinstance(value, str) else value for name, value in nested.items()}
+        label = row.get("label") or None
         return Clip(
             path=str(path.parent / row[column]),
-            label=row["label"] or None,
-            split=row.get("split") or None,
-            group=row.get("group") or None,
-            segments=tuple(_segment(item) for item in json.loads(row.get("segments") or "[]")),
-            boxes=tuple(Box(**{"label": row["label"], **item}) for item in json.loads(row.get("boxes") or "[]")),
+            label=label,
+            labels=tuple(nested["labels"]),
+            segments=tuple(_segment(item) for item in nested["segments"]),
+            boxes=tuple(Box(**{"label": label, **item}) for item in nested["boxes"]),
+            **{name: row.get(name) or None for name in ("split", "group", "source", "licence")},
+            **{name: kind(row[name]) if row.get(name) else None for name, kind in _NUMBERS.items()},
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ManifestError(f"{path}, line {number}: {error}") from error
 
 
-def _segment(item: dict | list) -> Segment:
-    if isinstance(item, list):
-        label, start, end = item
-        return Segment(start, end, label)
-    return Segment(**item)
+_NUMBERS = {"fps": float, "frames": int, "duration": float}
 
 
-def _from_folder(root: Path) -> list[Clip]:
+def _segment(item: Mapping[str, Any] | Sequence[Any]) -> Segment:
+    if isinstance(item, Mapping):
+        return Segment(**item)
+    label, start, end = item
+    return Segment(start, end, label)
+
+
+def folder_clips(root: Path) -> list[Clip]:
+    """Clips of a folder with a folder per class, below ``train``, ``val`` and ``test`` if there are such.
+
+    Raises:
+        ManifestError: no videos, or one in no class folder.
+    """
     clips = []
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in VIDEO_SUFFIXES or not path.is_file():
@@ -85,63 +171,3 @@ def _from_folder(root: Path) -> list[Clip]:
     if not clips:
         raise ManifestError(f"no videos under {root}; expected {root.name}/CLASS/VIDEO")
     return clips
-
-
-def class_names(clips: Sequence[Clip]) -> tuple[str, ...]:
-    """Sorted names of the classes.
-
-    Raises:
-        ManifestError: a clip without a label, or fewer than two classes.
-    """
-    unlabelled = [clip.path for clip in clips if clip.label is None]
-    if unlabelled:
-        raise ManifestError(f"{len(unlabelled)} clips have no label, first {unlabelled[0]}")
-    names = tuple(sorted({str(clip.label) for clip in clips}))
-    if len(names) < 2:
-        raise ManifestError(f"a recogniser needs at least two classes, found {list(names)}")
-    return names
-
-
-def split_clips(
-    clips: Sequence[Clip], val_share: float, test_share: float = 0.2, seed: int = 0
-) -> dict[str, list[Clip]]:
-    """Clips by split. Splits of the manifest are kept; what is missing is carved out by group.
-
-    A manifest without any split gets a test split of ``test_share``; one without ``val`` gets a validation
-    split of about ``val_share`` of its training clips. All clips of a group land on the same side (a clip
-    without a group is a group of its own), each class is drawn on in turn, and the draw depends on
-    ``seed`` only.
-    """
-    clips = list(clips)
-    if all(clip.split is None for clip in clips):
-        clips = _carve(clips, test_share, "test", seed)
-    clips = [clip if clip.split else replace(clip, split="train") for clip in clips]
-    if val_share and not any(clip.split == "val" for clip in clips):
-        train = [clip for clip in clips if clip.split == "train"]
-        clips = [clip for clip in clips if clip.split != "train"] + _carve(train, val_share, "val", seed)
-    result = {name: [clip for clip in clips if clip.split == name] for name in ("train", "val", "test")}
-    if not result["train"]:
-        raise ManifestError("no training clips: every row of the manifest is in another split")
-    return result
-
-
-def _carve(clips: list[Clip], share: float, name: str, seed: int) -> list[Clip]:
-    """Move whole groups to split ``name`` until each class has about its share there."""
-    groups: dict[str, list[Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.group or clip.path, []).append(clip)
-    wanted = {label: share * sum(clip.label == label for clip in clips) for label in {clip.label for clip in clips}}
-    taken = dict.fromkeys(wanted, 0)
-    moved: set[str] = set()
-    order = sorted(groups)
-    np.random.default_rng(seed).shuffle(order)
-    for group in order:
-        members = [clip.label for clip in groups[group]]
-        after = {label: taken[label] + members.count(label) for label in wanted}
-        gain = sum(abs(wanted[x] - taken[x]) - abs(wanted[x] - after[x]) for x in wanted)
-        if gain > 0:
-            moved.add(group)
-            taken = after
-    return [
-        replace(clip, split=name if key in moved else "train") for key, members in groups.items() for clip in members
-    ]

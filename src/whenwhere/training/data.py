@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from whenwhere.datasets.loader import FeatureDataset, VideoDataset
-from whenwhere.datasets.manifest import ManifestError, class_names, read_clips, split_clips
+from whenwhere.datasets.manifest import ManifestError, read_clips
 from whenwhere.datasets.mosaic import ClipBank, MosaicDataset
+from whenwhere.datasets.splits import class_names, split_clips
 from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone

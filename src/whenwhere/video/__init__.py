@@ -1,6 +1,6 @@
 """Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
 
-from whenwhere.video.indexing import VideoError, VideoInfo
+from whenwhere.video.indexing import VideoError, VideoInfo, header_rate
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
 from whenwhere.video.sampling import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
 from whenwhere.video.transforms import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
@@ -20,6 +20,7 @@ __all__ = [
     "VideoWriter",
     "frames_at",
     "grid_to_pixels",
+    "header_rate",
     "iter_frames",
     "make_sampler",
     "pixels_to_grid",

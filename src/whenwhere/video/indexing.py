@@ -135,6 +135,16 @@ def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
         yield container, streams[0]
 
 
+def header_rate(path: str | Path) -> float | None:
+    """Frames per second as the file's header states them, without looking further; None when it does not.
+
+    Raises:
+        VideoError: the file cannot be opened.
+    """
+    with open_video(path) as (_, stream):
+        return float(stream.average_rate) if stream.average_rate else None
+
+
 def decode(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
     """Decode from the current position on, passing over packets that are damaged."""
     packets = container.demux(stream)
