@@ -4,13 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from whenwhere.cli import COMMANDS, main
 from whenwhere.structures import Explanation
 from whenwhere.video import write_video
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    return yaml.safe_load((run / "config.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +58,7 @@ def test_help_comes_without_heavy_imports(arguments: tuple[str, ...]) -> None:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(name in said and text in said for name, text in COMMANDS.items())
+    assert all(name in said and text in said for name, (_, text) in COMMANDS.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -122,3 +128,39 @@ def test_user_mistakes_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert "no such data" in said
     assert "Traceback" not in said
     assert main(["explain", "x.mp4", "--model", str(tmp_path), "--out", str(tmp_path / "o")]) == 1
+
+
+def test_prepare_features_and_inspect_a_folder(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    data = Path(read_config(run)["data"]["path"])
+    manifest = tmp_path / "clips.csv"
+    assert main(["prepare", "folder", "--root", str(data), "--out", str(manifest)]) == 0
+    said = capsys.readouterr()
+    assert "no split: 13 clips" in said.err
+    assert said.out.strip() == str(manifest)
+    assert main(["data", "inspect", str(manifest), "--workers", "1"]) == 1  # one clip is broken
+    out = capsys.readouterr().out
+    assert "13 clips" in out
+    assert "12 clips last 1.0 to 1.0 s" in out
+    assert "1 broken clips" in out
+    assert "broken.mp4" in out
+    assert (tmp_path / "contact_sheet.png").is_file()
+    store = ["features", "--data", str(manifest), "--out", str(tmp_path / "store"), "--frames", "2"]
+    store += ["--backbone.name", "test_resnet", "--backbone.weights", "random", "--backbone.size", "64"]
+    assert main([*store, "--shard", "0/2"]) == 0
+    assert main([*store, "--shard", "1/2"]) == 0
+    assert "broken.mp4" in capsys.readouterr().err
+    assert main([*store, "--verify"]) == 0
+    (part,) = (tmp_path / "store").rglob("part-*.data")
+    content = bytearray(part.read_bytes())
+    content[3] ^= 1
+    part.write_bytes(content)
+    assert main([*store, "--verify"]) == 1
+    assert "1 damaged" in capsys.readouterr().err
+
+
+def test_mistakes_in_data_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "ucf101", "--root", str(tmp_path)]) == 1
+    assert "split lists; expected ucfTrainTestlist" in capsys.readouterr().err

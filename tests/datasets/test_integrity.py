@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from whenwhere.datasets import integrity
-from whenwhere.datasets.integrity import duplicates_across_splits, scan, with_findings
+from whenwhere.datasets.integrity import ContentHashes, duplicates_across_splits, scan, with_findings
 from whenwhere.structures import Clip
+from whenwhere.video import VideoError
 
 Place = Callable[..., Path]
 
@@ -60,4 +61,21 @@ def test_goes_on_where_it_was_stopped(
     assert looked_at == ["0.mp4", "twin.mp4", "cut.mp4", "empty.mp4", "text.mp4", "gone.mp4"]
     assert found[clips[1].path] == full[clips[1].path]
     assert found[clips[0].path].digest != full[clips[0].path].digest
-    assert all(json.loads(line)["path"] for line in log.read_text().splitlines())
+    assert len(scan(clips, log)) == len(clips)  # and the damaged line is no trouble later
+    assert looked_at[6:] == ["gone.mp4"]  # what is not there may come back
+
+
+def test_hashes_are_remembered_until_a_file_changes(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, log = str(place(tmp_path / "a.mp4")), tmp_path / "files.jsonl"
+    first = ContentHashes(log).of(path)
+    assert first == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    read: list[object] = []
+    monkeypatch.setattr(integrity, "content_hash", lambda path: read.append(path) or "other")
+    assert ContentHashes(log).of(path) == first
+    assert not read
+    Path(path).write_bytes(b"changed")
+    assert ContentHashes(log).of(path) == "other"
+    with pytest.raises(VideoError, match=r"gone.mp4: cannot be read"):
+        ContentHashes(log).of(str(tmp_path / "gone.mp4"))

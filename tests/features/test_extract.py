@@ -35,23 +35,58 @@ def test_batch_size_changes_nothing(small_clips: list[Clip], backbone: Backbone)
     )
 
 
-def test_cache_is_read_and_never_stale(small_clips: list[Clip], backbone: Backbone, tmp_path: Path) -> None:
-    calls: list[int] = []
+class Counting:
+    """A backbone's stand-in at the door: counts the frames that pass."""
 
-    def cached(model: Backbone, frames: int = 3, clips: list[Clip] = small_clips) -> torch.Tensor:
-        return extract(clips, model, None, frames, tmp_path, lambda done, total: calls.append(done)).features
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.frames = 0
+        original = Backbone.forward
 
-    first = cached(backbone)
-    seen = len(calls)
-    assert torch.equal(cached(backbone), first)
-    assert len(calls) == seen, "the second call should have come from the cache"
-    cached(backbone, frames=4)
-    assert len(calls) > seen, "other sampling"
-    seen = len(calls)
+        def forward(model: Backbone, frames: torch.Tensor) -> torch.Tensor:
+            self.frames += len(frames)
+            return original(model, frames)
+
+        monkeypatch.setattr(Backbone, "forward", forward)
+
+    def since(self) -> int:
+        seen, self.frames = self.frames, 0
+        return seen
+
+
+def test_store_is_read_and_never_stale(
+    small_clips: list[Clip], backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(monkeypatch)
+    first = extract(small_clips, backbone, None, 3, tmp_path)
+    assert counting.since() == 12
+    assert torch.equal(first.load(), extract(small_clips, backbone, None, 3).load())
+    counting.since()
+    again = extract(small_clips, backbone, None, 3, tmp_path)
+    assert counting.since() == 0
+    assert (again.kept, again.broken) == (first.kept, first.broken)
+    assert torch.equal(again.load(), first.load())
+    few = extract(small_clips[3:], backbone, None, 3, tmp_path)
+    assert counting.since() == 0, "any subset of the clips, in any order"
+    assert torch.equal(few.features[0], first.features[2])
+    extract(small_clips, backbone, None, 4, tmp_path)
+    assert counting.since() == 16, "other sampling"
     other = Backbone(replace(backbone.options, name="test_resnet", size=32)).eval()
-    assert cached(other).shape != first.shape
-    assert len(calls) > seen, "other preprocessing"
-    assert not list(tmp_path.glob("*.partial"))
+    assert extract(small_clips, other, None, 3, tmp_path).features.shape != first.features.shape
+    assert counting.since() == 12, "other preprocessing"
+
+
+def test_moved_files_are_known_by_their_content_and_changed_ones_are_not(
+    small_clips: list[Clip], backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(Path(small_clips[0].path).read_bytes())
+    counting = Counting(monkeypatch)
+    extract(small_clips[:1], backbone, None, 3, tmp_path / "store")
+    extract([Clip(str(copy))], backbone, None, 3, tmp_path / "store")
+    assert counting.since() == 3
+    copy.write_bytes(Path(small_clips[1].path).read_bytes())
+    extract([Clip(str(copy))], backbone, None, 3, tmp_path / "store")
+    assert counting.since() == 3
 
 
 def test_projection_is_fitted_and_applied(small_clips: list[Clip], backbone: Backbone) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from whenwhere.cli import _add_config, _config, _parser
+from whenwhere.cli.common import add_config, make_parser, parsed_config
 from whenwhere.losses import attention_loss
 from whenwhere.training.checkpoint import build_head
 from whenwhere.training.config import FitOptions, TrainConfig, options_from
@@ -33,9 +33,9 @@ def test_bad_values_are_errors() -> None:
 
 
 def read(recipe: Path) -> TrainConfig:
-    parser = _parser("train")
-    _add_config(parser)
-    return _config(parser, parser.parse_args(["--config", str(recipe)]))
+    parser = make_parser("train")
+    add_config(parser)
+    return parsed_config(parser, parser.parse_args(["--config", str(recipe)]))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -60,8 +60,8 @@ def test_every_recipe_takes_a_step(recipe: Path) -> None:
 
 def test_unknown_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.yaml").write_text("fit: {epoch: 3}\n")
-    parser = _parser("train")
-    _add_config(parser)
+    parser = make_parser("train")
+    add_config(parser)
     with pytest.raises(SystemExit):
         parser.parse_args(["--config", str(tmp_path / "bad.yaml")])
     assert "epoch" in capsys.readouterr().err

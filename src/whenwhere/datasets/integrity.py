@@ -43,14 +43,46 @@ class Finding:
     error: str | None = None
 
 
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes; raises OSError."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class ContentHashes:
+    """Hashes of files, remembered from one run to the next as long as a file's size and time of change stay the same.
+
+    Args:
+        log: lines of JSON; several processes may append to it.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.known = _read_log(log)
+
+    def of(self, path: str) -> str:
+        """The hash of a file; raises VideoError when it cannot be read."""
+        known = self.known.get(path)
+        if known is None or not _unchanged(known):
+            try:
+                status = Path(path).stat()
+                known = Finding(path, status.st_size, status.st_mtime_ns, content_hash(path))
+            except OSError as error:
+                raise VideoError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+            self.known[path] = known
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as file:  # one write below the size that may be torn apart
+                file.write((json.dumps(asdict(known)) + "\n").encode())
+        return known.digest
+
+
 def examine(path: str) -> Finding:
     """Read and decode a file from start to end. A file none or only some of whose frames decode is broken."""
     file = Path(path)
     try:
         status = file.stat()
         found = Finding(path, status.st_size, status.st_mtime_ns)
-        with file.open("rb") as stream:
-            found = replace(found, digest=hashlib.file_digest(stream, "sha256").hexdigest())
+        found = replace(found, digest=content_hash(path))
     except OSError as error:
         return Finding(path, 0, 0, error=f"{path}: cannot be read ({error.strerror}); check the path")
     try:
@@ -71,7 +103,7 @@ def scan(clips: Sequence[Clip], log: Path, workers: int = 1, progress: Progress 
     """Examine every clip that ``log`` does not already tell of.
 
     Args:
-        log: lines of JSON, one a file; appended to. A last line that was cut off is dropped.
+        log: lines of JSON, one a file; appended to.
         workers: processes.
 
     Returns:
@@ -101,13 +133,19 @@ def _examine_all(paths: Sequence[str], workers: int) -> Iterable[Finding]:
 
 
 def _read_log(log: Path) -> dict[str, Finding]:
-    if not log.is_file():
-        return {}
-    text = log.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if len(whole) < len(text):
-        log.write_bytes(whole)
-    return {finding.path: finding for finding in (Finding(**json.loads(line)) for line in whole.splitlines())}
+    """What a log tells; a line that was cut off by a kill tells nothing and costs no more than another look."""
+    text = log.read_bytes() if log.is_file() else b""
+    if text and not text.endswith(b"\n"):
+        with log.open("ab") as file:
+            file.write(b"\n")
+    found = {}
+    for line in text.splitlines():
+        try:
+            finding = Finding(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[finding.path] = finding
+    return found
 
 
 def _unchanged(finding: Finding) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +13,17 @@ from whenwhere.structures import Clip
 from whenwhere.video import Augmentation, Preprocessing, make_sampler, read_frames
 
 
+class Maps(Protocol):
+    """Feature maps of clips, in memory or on disk."""
+
+    @property
+    def shape(self) -> torch.Size: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Tensor: ...
+
+
 class FeatureDataset(Dataset):
     """Clips as features held in memory.
 
@@ -19,7 +31,7 @@ class FeatureDataset(Dataset):
     and mirrors half of the clips; evaluation takes the middle of each stretch.
 
     Args:
-        features: `(N, F, C, H, W)`.
+        features: `(N, F, C, H, W)`, or what gives a clip's `(F, C, H, W)` by its index and has such a shape.
         labels: `(N,)`.
         frames: T <= F.
         seed: of the draws; None: evaluation.
@@ -29,7 +41,7 @@ class FeatureDataset(Dataset):
 
     def __init__(
         self,
-        features: Tensor,
+        features: Maps,
         labels: Tensor,
         frames: int,
         seed: int | None = None,

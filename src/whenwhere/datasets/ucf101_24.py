@@ -78,8 +78,8 @@ def _tube(tube: Any, number: int, rate: float, label: str) -> tuple[int, int, li
     corners = np.atleast_2d(tube["boxes"]).astype(float)
     corners[:, 2:] += corners[:, :2]
     boxes = [
-        Box((start - 1 + index) / rate, *map(float, xyxy), label=label, tube=number)
-        for index, xyxy in enumerate(corners[: end - start + 1])
-        if xyxy[0] < xyxy[2] and xyxy[1] < xyxy[3]
+        Box((start - 1 + index) / rate, x0, y0, x1, y1, label, tube=number)
+        for index, (x0, y0, x1, y1) in enumerate(corners[: end - start + 1].tolist())
+        if x0 < x1 and y0 < y1
     ]
     return start, end, boxes

@@ -14,7 +14,7 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -141,7 +141,7 @@ class FeatureStore:
 
     def _whole(self, entry: Entry) -> bool:
         try:
-            return zlib.crc32(self._bytes(entry)) == entry.checksum
+            return zlib.crc32(self._bytes(entry).tobytes()) == entry.checksum
         except (ValueError, OSError):
             return False
 
@@ -189,7 +189,7 @@ class StoreWriter:
         self._data.close()
         self._index.close()  # gives the lock back
 
-    def append(self, clip: str, features: Tensor, times: np.ndarray) -> None:
+    def append(self, clip: str, features: Tensor, times: Sequence[float]) -> None:
         """Add features `(T, C, H, W)` of the video whose bytes hash to ``clip``; there already: nothing is done."""
         self.store.refresh()
         if clip in self.store:

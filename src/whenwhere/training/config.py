@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
+from whenwhere.features.store import Precision
 from whenwhere.losses import LossOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
 
@@ -32,7 +33,10 @@ class DataOptions:
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
         split_seed: of that draw.
-        cache: folder for extracted features; None: they are kept in memory only.
+        max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it training
+            does not start.
+        cache: feature store; None: features are kept in memory only.
+        precision: of the store: ``float16``, or ``int8`` at half the size.
         workers: processes that decode.
     """
 
@@ -44,7 +48,9 @@ class DataOptions:
     components: int | None = None
     val_share: float = 0.2
     split_seed: int = 0
+    max_broken: float = 0.25
     cache: str | None = None
+    precision: Precision = "float16"
     workers: int = 0
     mosaic: MosaicOptions = field(default_factory=MosaicOptions)
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)

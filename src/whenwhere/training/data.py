@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,22 @@ def _decoded_videos(
                 readable.append(clip)
             except VideoError as error:
                 broken.append((clip.path, str(error)))
+        check_broken(broken, len(clips), config.data.max_broken, name)
         seed = config.fit.seed if name == "train" else None
         if readable:
             sets[name] = VideoDataset(readable, classes, config.data.frames, backbone.preprocessing, seed)
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
     return Data(classes, backbone.channels, sets["train"], sets.get("val"), sets.get("test"), backbone, None, broken)
+
+
+def check_broken(broken: Sequence[tuple[str, str]], clips: int, most: float, split: str) -> None:
+    """Raise VideoError when more than the share ``most`` of a split's clips is broken: a loss nobody should overlook."""
+    if len(broken) > most * clips:
+        raise VideoError(
+            f"{len(broken)} of {clips} {split} clips cannot be read, more than data.max_broken = {most:g} allows; "
+            f"the first: {broken[0][1]}"
+        )
 
 
 def _extract_splits(
@@ -139,7 +149,8 @@ def _extract_splits(
         if not clips:
             continue
         log(f"features of {len(clips)} {name} clips, {frames} frames each")
-        tables[name] = extract(clips, backbone, projection, frames, cache)
+        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision)
+        check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
         broken += tables[name].broken
     return tables, projection, broken
 
@@ -157,13 +168,14 @@ def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or 24, log, known)
     banks, bank_clips = {}, {}
     for name, table in tables.items():
+        features = table.load()
         readable = [splits[name][index] for index in table.kept]
         labels = [str(clip.label) for clip in readable]
         is_filler = torch.tensor([label == options.background for label in labels])
         index = torch.tensor([actions.index(label) if label in actions else -1 for label in labels])
         banks[name] = (
-            ClipBank(table.features[~is_filler], index[~is_filler]),
-            ClipBank(table.features[is_filler], index[is_filler]),
+            ClipBank(features[~is_filler], index[~is_filler]),
+            ClipBank(features[is_filler], index[is_filler]),
         )
         bank_clips[name] = (
             [clip for clip in readable if clip.label != options.background],

@@ -1,0 +1,5 @@
+import sys
+
+from whenwhere.cli import main
+
+sys.exit(main())

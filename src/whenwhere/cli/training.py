@@ -1,0 +1,90 @@
+"""Commands that train and measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whenwhere.cli.common import add_config, make_parser, parsed_config, report_broken, say
+
+if TYPE_CHECKING:
+    from whenwhere.training.config import TrainConfig
+
+
+def train_command(arguments: list[str]) -> int:
+    parser = make_parser("train")
+    add_config(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
+    parsed = parser.parse_args(arguments)
+    config = parsed_config(parser, parsed)
+    from whenwhere.training.checkpoint import STATE_FILE, CheckpointError, load_model
+    from whenwhere.training.data import build_data
+    from whenwhere.training.loop import train
+
+    out: Path = parsed.out
+    if (out / STATE_FILE).exists() and not parsed.resume:
+        raise CheckpointError(f"{out} holds a run already; add --resume to go on with it, or use another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(_as_yaml(config), encoding="utf-8")
+    data = build_data(config, say)
+    report_broken(data.broken)
+    train(config, data, out, resume=parsed.resume)
+    kept, _ = load_model(out)  # the best on validation, not the last
+    _evaluate_run(out, kept, data, "val" if data.val is not None else "train")
+    return 0
+
+
+def _as_yaml(config: TrainConfig) -> str:
+    import yaml
+
+    return yaml.safe_dump(json.loads(config.to_json()), sort_keys=False)
+
+
+def _evaluate_run(run: Path, network: Any, data: Any, split: str) -> None:
+    """Print the table of a run's network on one split and write ``metrics_SPLIT.json``."""
+    from rich.console import Console
+
+    from whenwhere.evaluation.measure import all_scores, predict
+    from whenwhere.evaluation.tables import scores_json, scores_table
+
+    scores = list(all_scores(predict(network, getattr(data, split))))
+    Console().print(scores_table(scores, f"{run}, {split} split"))
+    record = {"split": split, "broken": len(data.broken), "scores": scores_json(scores)}
+    (run / f"metrics_{split}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def evaluate_command(arguments: list[str]) -> int:
+    parser = make_parser("evaluate")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips")
+    parsed = parser.parse_args(arguments)
+    from whenwhere.datasets.manifest import ManifestError
+    from whenwhere.training.checkpoint import load_model
+    from whenwhere.training.data import build_data
+
+    network, record = load_model(parsed.model)
+    data = build_data(record.config, say, network.projection)  # type: ignore[arg-type]
+    if getattr(data, parsed.split) is None:
+        raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
+    report_broken(data.broken)
+    _evaluate_run(parsed.model, network, data, parsed.split)
+    return 0
+
+
+def compare_command(arguments: list[str]) -> int:
+    parser = make_parser("compare")
+    add_config(parser)
+    parser.add_argument("--variants", nargs="+", default=["default", "paper", "frame_average"], help="what to compare")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one run each")
+    parser.add_argument("--split", default="test", choices=["val", "test"], help="where to measure")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and comparison.json")
+    parsed = parser.parse_args(arguments)
+    from rich.console import Console
+
+    from whenwhere.compare import compare, comparison_table
+
+    result = compare(parsed_config(parser, parsed), parsed.variants, parsed.seeds, parsed.out, parsed.split, say)
+    Console().print(comparison_table(result, str(parsed.config[0]) if parsed.config else "comparison"))
+    return 0
