@@ -90,7 +90,7 @@ def test_moved_files_are_known_by_their_content_and_changed_ones_are_not(
 
 
 def test_projection_is_fitted_and_applied(small_clips: list[Clip], backbone: Backbone) -> None:
-    projection = fit_projection(small_clips, backbone, 4)
+    projection = fit_projection(small_clips, backbone, 4, 3)
     assert extract(small_clips, backbone, projection, 3).features.shape[2] == 4
 
 

@@ -120,7 +120,7 @@ def features_command(arguments: list[str]) -> int:
 
     backbone = Backbone(BackboneOptions(**parsed.backbone.as_dict()))
     if parsed.verify:
-        damaged = FeatureStore(parsed.out, feature_spec(backbone, None, parsed.frames, parsed.precision)).verify()
+        damaged = FeatureStore(parsed.out, feature_spec(backbone, parsed.frames, parsed.precision)).verify()
         for entry in damaged:
             say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
         say(f"{len(damaged)} damaged")

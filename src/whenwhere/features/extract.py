@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from whenwhere.datasets.integrity import ContentHashes
+from whenwhere.datasets.loader import Maps
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.features.store import FeatureStore, Precision, StoreSpec, StoreWriter
@@ -20,6 +19,7 @@ from whenwhere.structures import Clip
 from whenwhere.video import VideoError, make_sampler, read_frames
 
 Progress = Callable[[int, int], None]
+Result = TypeVar("Result")
 HASHES = "files.jsonl"
 
 
@@ -75,11 +75,9 @@ def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | 
     return torch.cat(parts)
 
 
-def feature_spec(
-    backbone: Backbone, projection: Projection | None, frames: int, precision: Precision = "float16"
-) -> StoreSpec:
-    """What these features are, for a store."""
-    return StoreSpec(backbone.identity, f"uniform {frames}", _projection_identity(projection), precision)
+def feature_spec(backbone: Backbone, frames: int, precision: Precision = "float16") -> StoreSpec:
+    """What features of ``frames`` evenly spaced frames are, for a store."""
+    return StoreSpec(backbone.identity, f"uniform {frames}", precision)
 
 
 def extract(
@@ -94,7 +92,9 @@ def extract(
     """Features of ``frames`` evenly spaced frames of every clip; a clip that cannot be decoded is reported and skipped.
 
     Args:
-        folder: a store; clips that are in it are not computed again, whichever file of theirs it was. None: in memory.
+        projection: applied to what the backbone gives; then the result is in memory.
+        folder: a store of what the backbone gives; clips that are in it are not computed again, under whichever name
+            they are found. None: nothing is kept.
         precision: of the store.
         progress: called with clips done and clips in all.
 
@@ -103,112 +103,90 @@ def extract(
     """
     sampler = make_sampler("uniform", frames=frames)
 
-    def features_of(clip: Clip) -> tuple[Tensor, Sequence[float]]:
+    def features_of(clip: Clip, projection: Projection | None) -> tuple[Tensor, Sequence[float]]:
         read = read_frames(clip.path, sampler)
         return frame_features(read.pixels, backbone, projection).half().cpu(), read.times.tolist()
 
     if folder is None:
-        return _into_memory(clips, features_of, progress)
-    spec = feature_spec(backbone, projection, frames, precision)
-    return _into_store(clips, Path(folder), spec, features_of, progress)
+        kept, parts = [], []
+        broken: list[tuple[str, str]] = []
+        for index, done in _each(clips, lambda clip: features_of(clip, projection)[0], broken, progress):
+            kept.append(index)
+            parts.append(done)
+        return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken))
+    store = FeatureStore(folder, feature_spec(backbone, frames, precision))
+    hashes = ContentHashes(Path(folder) / HASHES)
+    result = _into_store(clips, store, hashes, lambda clip: features_of(clip, None), progress)
+    return replace(result, features=_projected(result.features, projection)) if projection else result
 
 
-def _into_memory(
-    clips: Sequence[Clip], features_of: Callable[[Clip], tuple[Tensor, Sequence[float]]], progress: Progress | None
-) -> ClipFeatures:
-    kept, broken, parts = [], [], []
+def _each(
+    clips: Sequence[Clip],
+    work: Callable[[Clip], Result],
+    broken: list[tuple[str, str]],
+    progress: Progress | None,
+) -> Iterator[tuple[int, Result]]:
+    """Index and result of every clip that can be read; the others go to ``broken``."""
     for index, clip in enumerate(clips):
         try:
-            parts.append(features_of(clip)[0])
-            kept.append(index)
+            yield index, work(clip)
         except VideoError as error:
             broken.append((clip.path, str(error)))
         if progress:
             progress(index + 1, len(clips))
-    _check_any(kept, broken)
-    return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken))
+    if len(broken) == len(clips):
+        raise VideoError(f"none of the {len(broken)} clips can be read; the first: {broken[0][1]}")
 
 
 def _into_store(
     clips: Sequence[Clip],
-    folder: Path,
-    spec: StoreSpec,
+    store: FeatureStore,
+    hashes: ContentHashes,
     features_of: Callable[[Clip], tuple[Tensor, Sequence[float]]],
     progress: Progress | None,
 ) -> ClipFeatures:
-    store, hashes = FeatureStore(folder, spec), ContentHashes(folder / HASHES)
-    kept, broken, digests = [], [], []
+    kept, digests = [], []
+    broken: list[tuple[str, str]] = []
     with StoreWriter(store) as writer:
-        for index, clip in enumerate(clips):
-            try:
-                digest = hashes.of(clip.path)
-                if digest not in store:
-                    store.refresh()  # another writer may have it by now
-                if digest not in store:
-                    writer.append(digest, *features_of(clip))
-                kept.append(index)
-                digests.append(digest)
-            except VideoError as error:
-                broken.append((clip.path, str(error)))
-            if progress:
-                progress(index + 1, len(clips))
-    _check_any(kept, broken)
+
+        def keep(clip: Clip) -> str:
+            digest = hashes.of(clip.path)
+            if digest not in store:
+                store.refresh()  # another writer may have it by now
+            if digest not in store:
+                writer.append(digest, *features_of(clip))
+            return digest
+
+        for index, digest in _each(clips, keep, broken, progress):
+            kept.append(index)
+            digests.append(digest)
     return ClipFeatures(StoredFeatures(store, digests), tuple(kept), tuple(broken))
 
 
-def _check_any(kept: Sequence[int], broken: Sequence[tuple[str, str]]) -> None:
-    if not kept:
-        raise VideoError(f"none of the {len(broken)} clips can be read; the first: {broken[0][1]}")
+@torch.inference_mode()
+def _projected(features: Maps, projection: Projection) -> Tensor:
+    return torch.stack([projection(features[index].float()).half() for index in range(len(features))])
 
 
 def fit_projection(
     clips: Sequence[Clip],
     backbone: Backbone,
     components: int,
-    cache: Path | None = None,
-    frames: int = 4,
+    frames: int,
+    folder: str | Path | None = None,
+    precision: Precision = "float16",
     most_clips: int = 100,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Projection:
-    """Fit a :class:`Projection` on a few frames of up to ``most_clips`` of these (training) clips.
+    """Fit a :class:`Projection` on four frames of up to ``most_clips`` of these (training) clips.
 
-    A fit is kept in the cache: fitted again on another number of threads it would differ in its last bits, and
-    with it the key of every feature behind it.
+    Args:
+        frames, folder, precision: as :func:`extract`; with a store its features are used, and made where missing.
     """
-    file = cache / f"projection_{_key(clips, backbone, frames)}_{components}.safetensors" if cache else None
-    if file and file.is_file():
-        projection = Projection(backbone.channels, components)
-        projection.load_state_dict(load_file(str(file)))
-        return projection
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:most_clips].tolist()
-    sample = extract([clips[index] for index in order], backbone, None, frames, progress=progress)
-    cells = sample.load().float().permute(0, 1, 3, 4, 2).flatten(0, 3)
-    projection = Projection.fit(cells, components)
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        save_file({name: value.contiguous() for name, value in projection.state_dict().items()}, str(partial))
-        partial.replace(file)
-    return projection
-
-
-def _projection_identity(projection: Projection | None) -> str:
-    if projection is None:
-        return ""
-    digest = hashlib.sha256(projection.matrix.cpu().numpy().tobytes() + projection.mean.cpu().numpy().tobytes())
-    return digest.hexdigest()[:24]
-
-
-def _key(clips: Sequence[Clip], backbone: Backbone, frames: int) -> str:
-    digest = hashlib.sha256(f"1 {backbone.identity} {frames}".encode())
-    for part in _fingerprints(clips):
-        digest.update(part.encode())
-    return digest.hexdigest()[:24]
-
-
-def _fingerprints(clips: Sequence[Clip]) -> Iterator[str]:
-    for clip in clips:
-        path = Path(clip.path)
-        stat = path.stat() if path.exists() else None
-        yield json.dumps([str(path.resolve()), stat and stat.st_size, stat and stat.st_mtime_ns])
+    chosen = [clips[index] for index in order]
+    features = extract(chosen, backbone, None, frames if folder else 4, folder, precision, progress).features
+    picked = torch.linspace(0, features.shape[1] - 1, min(4, features.shape[1])).long()
+    cells = [features[index][picked].float().permute(0, 2, 3, 1).flatten(0, 2) for index in range(len(features))]
+    return Projection.fit(torch.cat(cells), components)

@@ -1,7 +1,7 @@
 """Features of many clips on disk: computed once, appended safely, read through memory maps.
 
-A store is a folder; in it a folder for every specification (backbone, weights, preprocessing, projection, sampling,
-precision), named by its hash, so features made otherwise are never found. Inside, every writer has a part of its own:
+A store is a folder; in it a folder for every specification (backbone, weights, preprocessing, sampling, precision),
+named by its hash, so features made otherwise are never found. Inside, every writer has a part of its own:
 ``part-0000.data``, the arrays one after another, and ``part-0000.jsonl``, a line for each. A clip is there once its
 line is: that is written after its array has reached the disk, and what follows the last whole line is cut off when a
 writer opens the part again. So a killed writer loses the clip in its hands and nothing else, and goes on to the same
@@ -38,14 +38,12 @@ class StoreSpec:
 
     Attributes:
         backbone: identity of network, weights and preprocessing.
-        projection: identity of a projection, empty without one.
         sampling: which frames, in words.
         precision: ``float16``, or ``int8`` with a scale for each channel of a clip, at half the size.
     """
 
     backbone: str
     sampling: str
-    projection: str = ""
     precision: Precision = "float16"
 
     @property

@@ -33,8 +33,8 @@ class DataOptions:
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
         split_seed: of that draw.
-        max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it training
-            does not start.
+        max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it
+            training does not start.
         cache: feature store; None: features are kept in memory only.
         precision: of the store: ``float16``, or ``int8`` at half the size.
         workers: processes that decode.

@@ -105,14 +105,15 @@ def _decoded_videos(
     broken: list[tuple[str, str]] = []
     sets = {}
     for name, clips in splits.items():
-        readable = []
+        readable, causes = [], []
         for clip in clips:
             try:
                 probe(clip.path)
                 readable.append(clip)
             except VideoError as error:
-                broken.append((clip.path, str(error)))
-        check_broken(broken, len(clips), config.data.max_broken, name)
+                causes.append((clip.path, str(error)))
+        check_broken(causes, len(clips), config.data.max_broken, name)
+        broken += causes
         seed = config.fit.seed if name == "train" else None
         if readable:
             sets[name] = VideoDataset(readable, classes, config.data.frames, backbone.preprocessing, seed)
@@ -122,7 +123,7 @@ def _decoded_videos(
 
 
 def check_broken(broken: Sequence[tuple[str, str]], clips: int, most: float, split: str) -> None:
-    """Raise VideoError when more than the share ``most`` of a split's clips is broken: a loss nobody should overlook."""
+    """Raise VideoError when more than the share ``most`` of a split's clips is broken: too many to overlook."""
     if len(broken) > most * clips:
         raise VideoError(
             f"{len(broken)} of {clips} {split} clips cannot be read, more than data.max_broken = {most:g} allows; "
@@ -139,10 +140,10 @@ def _extract_splits(
     projection: Projection | None,
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
     """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
-    cache = Path(config.data.cache) if config.data.cache else None
-    if config.data.components and projection is None:
-        log(f"fitting a projection to {config.data.components} channels on training clips")
-        projection = fit_projection(splits["train"], backbone, config.data.components, cache)
+    cache, components = config.data.cache, config.data.components
+    if components and projection is None:
+        log(f"fitting a projection to {components} channels on training clips")
+        projection = fit_projection(splits["train"], backbone, components, frames, cache, config.data.precision)
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
     for name, clips in splits.items():
