@@ -21,7 +21,7 @@ COMMANDS = {
     "walls": ("data", "write a recipe's mosaics as video files with their truth"),
     "render": ("data", "write synthetic clips as video files with their truth"),
     "pretrain": ("tools", "pretrain the small backbone of the rendered clips"),
-    "benchmark": ("tools", "measure speed (head)"),
+    "benchmark": ("tools", "measure speed: head, decode, store"),
 }
 
 

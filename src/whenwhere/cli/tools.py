@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whenwhere.cli.common import make_parser, say
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+    from rich.table import Table
 
 
 def pretrain_command(arguments: list[str]) -> int:
@@ -18,18 +24,58 @@ def pretrain_command(arguments: list[str]) -> int:
 
 def benchmark_command(arguments: list[str]) -> int:
     parser = make_parser("benchmark")
-    parser.add_argument("what", choices=["head"], help="head: step-by-step time over hoisted time")
+    parser.add_argument(
+        "what",
+        choices=["head", "decode", "store"],
+        help="head: step by step over hoisted; decode: our reader beside others; store: training from features on disk",
+    )
     parser.add_argument("--repeats", type=int, default=3, help="timed rounds")
+    parser.add_argument("--data", type=Path, help="manifest or folder of videos of 10 s and less, for decode and store")
+    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"), help="where the long video is made")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(arguments)
-
     from rich.console import Console
 
-    from whenwhere.benchmarks import benchmark_head, format_head
-
-    result = benchmark_head(repeats=parsed.repeats)
+    result, table = _BENCHMARKS[parsed.what](parsed)
     if parsed.json:
         print(json.dumps(result))
     else:
-        Console().print(format_head(result))
+        Console().print(table)
     return 0
+
+
+def _head(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.head import benchmark_head, format_head
+
+    result = benchmark_head(repeats=parsed.repeats)
+    return result, format_head(result)
+
+
+def _decode(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.decode import benchmark_decode, format_decode
+
+    parsed.folder.mkdir(parents=True, exist_ok=True)
+    result = benchmark_decode(_videos(parsed.data), parsed.folder, repeats=parsed.repeats)
+    return result, format_decode(result)
+
+
+def _store(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.store import benchmark_store, format_store
+
+    result = benchmark_store(_videos(parsed.data)[0] if parsed.data else None, repeats=parsed.repeats)
+    return result, format_store(result)
+
+
+_BENCHMARKS = {"head": _head, "decode": _decode, "store": _store}
+
+
+def _videos(data: Path | None) -> list[Path]:
+    """Paths of all videos below ``data``."""
+    from whenwhere.datasets.manifest import VIDEO_SUFFIXES, ManifestError
+
+    if data is None:
+        raise ManifestError("--data is missing: a folder with videos of 10 s and less")
+    found = sorted(path for path in data.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not found:
+        raise ManifestError(f"no videos under {data}")
+    return found

@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from whenwhere.benchmarks import benchmark_head, format_head
+from whenwhere.benchmarks.head import benchmark_head, format_head
 
 
 def test_ratios_of_a_tiny_head() -> None:
