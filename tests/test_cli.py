@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from whenwhere.cli import COMMANDS, main
+from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.structures import Explanation
+from whenwhere.training.checkpoint import load_model
 from whenwhere.video import write_video
 
 
@@ -164,3 +167,26 @@ def test_prepare_features_and_inspect_a_folder(
 def test_mistakes_in_data_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "ucf101", "--root", str(tmp_path)]) == 1
     assert "split lists; expected ucfTrainTestlist" in capsys.readouterr().err
+
+
+def test_finetuned_backbone_is_read_again(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = read_config(run)["data"]["path"]
+    out = tmp_path / "tuned"
+    backbone = ["--backbone.name", "test_resnet", "--backbone.size", "64"]
+    small = ["--data.path", data, "--data.frames", "2", *backbone]
+    status = main(
+        ["finetune", *small, "--backbone.weights", "random", "--fit.epochs", "1", "--fit.lr", "0.01", "--out", str(out)]
+    )
+    assert status == 0
+    weights = out / "backbone.safetensors"
+    assert str(weights) in capsys.readouterr().err
+    tuned, random = (
+        Backbone(BackboneOptions(name="test_resnet", weights=source, size=64)) for source in (str(weights), "random")
+    )
+    assert tuned.preprocessing == random.preprocessing
+    assert tuned.identity != random.identity
+    kept = load_model(out)[0].backbone
+    frames = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(tuned.eval()(frames), kept.eval()(frames))
+    head = ["--model.hidden", "8", "--model.steps", "2", "--fit.epochs", "1", "--out", str(tmp_path / "head")]
+    assert main(["train", *small, "--backbone.weights", str(weights), *head]) == 0

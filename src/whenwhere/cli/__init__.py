@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": ("data", "write a manifest of a data set as it lies on disk"),
     "data": ("data", "look at a manifest: counts, durations, broken and duplicate clips, a contact sheet"),
     "features": ("data", "compute a frozen backbone's features once, for many trainings"),
+    "finetune": ("training", "fine-tune the backbone on frames of your clips, as the paper does first"),
     "train": ("training", "train a recogniser from videos and one label for each"),
     "explain": ("explaining", "say what, when and where in videos"),
     "evaluate": ("training", "measure a trained model beside trivial controls"),

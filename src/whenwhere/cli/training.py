@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whenwhere.cli.common import add_config, make_parser, parsed_config, report_broken, say
 
 if TYPE_CHECKING:
+    from whenwhere.models import Network
     from whenwhere.training.config import TrainConfig
 
 
@@ -18,21 +20,39 @@ def train_command(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
     parsed = parser.parse_args(arguments)
-    config = parsed_config(parser, parsed)
+    _train_run(parsed_config(parser, parsed), parsed.out, parsed.resume)
+    return 0
+
+
+def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
+    """Train, measure on validation clips and give the network that is kept."""
     from whenwhere.training.checkpoint import STATE_FILE, CheckpointError, load_model
     from whenwhere.training.data import build_data
     from whenwhere.training.loop import train
 
-    out: Path = parsed.out
-    if (out / STATE_FILE).exists() and not parsed.resume:
+    if (out / STATE_FILE).exists() and not resume:
         raise CheckpointError(f"{out} holds a run already; add --resume to go on with it, or use another --out")
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.yaml").write_text(_as_yaml(config), encoding="utf-8")
     data = build_data(config, say)
     report_broken(data.broken)
-    train(config, data, out, resume=parsed.resume)
+    train(config, data, out, resume=resume)
     kept, _ = load_model(out)  # the best on validation, not the last
     _evaluate_run(out, kept, data, "val" if data.val is not None else "train")
+    return kept
+
+
+def finetune_command(arguments: list[str]) -> int:
+    parser = make_parser("finetune")
+    add_config(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the weights are in it")
+    parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
+    parsed = parser.parse_args(arguments)
+    config = parsed_config(parser, parsed)
+    config = replace(config, method="frame_average", backbone=replace(config.backbone, trainable=True))
+    network = _train_run(config, parsed.out, parsed.resume)
+    assert network.backbone is not None
+    say(f"wrote {network.backbone.save(parsed.out / 'backbone.safetensors')}")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whenwhere._torchvision import ensure_torchvision
@@ -64,7 +64,7 @@ class Backbone(nn.Module):
         if options.weights == "glyphs":
             options = replace(options, weights=str(GLYPH_WEIGHTS))
         local = None if options.weights in ("hub", "random") else _read_local(Path(options.weights))
-        metadata = local[1] if local else {}
+        self.metadata = metadata = local[1] if local else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # so that random weights are the same when a run is loaded again
             self.model = _create(options, metadata)
@@ -82,6 +82,21 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.model(frames)[-1]
+
+    def save(self, path: str | Path) -> Path:
+        """Write weights and what they expect of their input, to be read again as ``BackboneOptions.weights``."""
+        path = Path(path)
+        known = {
+            "architecture": self.options.name,
+            "mean": json.dumps(self.preprocessing.mean),
+            "std": json.dumps(self.preprocessing.std),
+            "input_size": str(self.preprocessing.size),
+        }
+        partial = path.with_name(path.name + ".partial")
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
+        save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
+        partial.replace(path)
+        return path
 
 
 def _read_local(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
