@@ -5,8 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from whenwhere.evaluation.measure import Predictions, accuracy_score, all_scores, spatial_scores, temporal_scores
+from whenwhere.datasets.loader import FeatureDataset, Views
+from whenwhere.evaluation.measure import (
+    Predictions,
+    accuracy_score,
+    all_scores,
+    predict,
+    spatial_scores,
+    temporal_scores,
+)
 from whenwhere.evaluation.probe import fit_probe
+from whenwhere.models import AttentionOutput, Network
 
 
 def planted(right: bool) -> Predictions:
@@ -76,3 +85,25 @@ def test_probe_agrees_with_scikit_learn() -> None:
     # Mean loss + penalty |w|^2 over n = 400 is scikit-learn's sum of losses + |w|^2 / (2 C).
     reference = linear.LogisticRegression(C=1 / (2 * 400 * 1e-2)).fit(inputs, [1] * 200 + [0] * 200)
     torch.testing.assert_close(weight, torch.from_numpy(reference.coef_[0]).float(), atol=1e-3, rtol=1e-3)
+
+
+def test_probabilities_of_several_views_are_averaged() -> None:
+    """A head that reads its logits off the features; two clips seen three times each."""
+
+    class Reader(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, features: torch.Tensor) -> AttentionOutput:
+            batch, frames = features.shape[:2]
+            first = features[:, :1, :1].expand(-1, frames, -1, -1, -1)
+            return AttentionOutput(features[:, 0, :, 0, 0] * self.scale, first, torch.ones(batch, 1, frames) / frames)
+
+    features = torch.randn(2, 6, 3, 1, 1)
+    dataset = FeatureDataset(features, torch.tensor([0, 1]), 2)
+    dataset.views = Views(clips=3)
+    predictions = predict(Network(Reader()), dataset, batch_size=2)
+    expected = torch.stack([features[:, index, :, 0, 0].softmax(-1) for index in (0, 1, 2)]).mean(0)
+    torch.testing.assert_close(predictions.logits.softmax(-1), expected)
+    torch.testing.assert_close(predictions.masks[:, 0, 0, 0], features[:, 1, 0, 0, 0])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from whenwhere.cli.common import add_config, make_parser, parsed_config, report_broken, say
 
 if TYPE_CHECKING:
+    from whenwhere.datasets.loader import Views
     from whenwhere.models import Network
     from whenwhere.training.config import TrainConfig
 
@@ -79,7 +80,10 @@ def evaluate_command(arguments: list[str]) -> int:
     parser = make_parser("evaluate")
     parser.add_argument("--model", type=Path, required=True, help="folder of the run")
     parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips")
+    parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
+    parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
     parsed = parser.parse_args(arguments)
+    from whenwhere.datasets.loader import Views
     from whenwhere.datasets.manifest import ManifestError
     from whenwhere.training.checkpoint import load_model
     from whenwhere.training.data import build_data
@@ -89,8 +93,22 @@ def evaluate_command(arguments: list[str]) -> int:
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
+    _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
     _evaluate_run(parsed.model, network, data, parsed.split)
     return 0
+
+
+def _look_more_often(dataset: Any, views: Views) -> None:
+    from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
+    from whenwhere.datasets.manifest import ManifestError
+
+    if views == Views():
+        return
+    if not isinstance(dataset, (FeatureDataset, VideoDataset)):
+        raise ManifestError("several views are for videos; mosaics and rendered clips are looked at once")
+    if views.crops > 1 and isinstance(dataset, FeatureDataset):
+        raise ManifestError("several crops need decoded frames (backbone.trainable); features are of one")
+    dataset.views = views
 
 
 def compare_command(arguments: list[str]) -> int:

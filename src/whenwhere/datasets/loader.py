@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from whenwhere.structures import Clip
-from whenwhere.video import Augmentation, Preprocessing, make_sampler, read_frames
+from whenwhere.video import Augmentation, Preprocessing, Uniform, make_sampler, read_frames
+
+
+@dataclass(frozen=True)
+class Views:
+    """How often an evaluation looks at each video; probabilities are averaged.
+
+    Attributes:
+        clips: draws of frames, at evenly spaced moments of the T stretches.
+        crops: 1, 3 or 10 pieces of the frame, see :meth:`Preprocessing.crops`.
+    """
+
+    clips: int = 1
+    crops: int = 1
+
+    def __post_init__(self) -> None:
+        if self.clips < 1 or self.crops not in (1, 3, 10):
+            raise ValueError(f"views need clips >= 1 and crops 1, 3 or 10, got {self.clips} and {self.crops}")
+
+    @property
+    def moments(self) -> list[float]:
+        """Of the clips, in (0, 1)."""
+        return [(index + 0.5) / self.clips for index in range(self.clips)]
+
+    @property
+    def middle(self) -> int:
+        """The view that shows where and when: centre crop of the middle clip."""
+        return self.clips // 2 * self.crops
 
 
 class Maps(Protocol):
@@ -28,7 +57,8 @@ class FeatureDataset(Dataset):
     """Clips as features held in memory.
 
     Training draws T of the F stored frames, one from each of T equal stretches (TSN's segment sampling),
-    and mirrors half of the clips; evaluation takes the middle of each stretch.
+    and mirrors half of the clips; evaluation takes the middle of each stretch, or with several ``views`` several
+    moments of it, `(V, T, C, H, W)`.
 
     Args:
         features: `(N, F, C, H, W)`, or what gives a clip's `(F, C, H, W)` by its index and has such a shape.
@@ -53,31 +83,39 @@ class FeatureDataset(Dataset):
         self.features, self.labels, self.frames, self.seed = features, labels, frames, seed
         self.truth, self.mirror = truth or {}, mirror
         self.epoch = 0
+        self.views = Views()
 
     def __len__(self) -> int:
         return len(self.features)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        stored = self.features.shape[1]
-        starts = torch.arange(self.frames) * stored / self.frames
-        jitter = torch.full((self.frames,), 0.5)
+        maps = self.features[index]
         mirrored = False
-        if self.seed is not None:
+        if self.seed is None:
+            picks = [self._at(torch.full((self.frames,), moment)) for moment in self.views.moments]
+            features = torch.stack([maps[pick] for pick in picks]).float() if len(picks) > 1 else maps[picks[0]].float()
+            picked = picks[len(picks) // 2]
+        else:
             generator = sample_generator(self.seed, self.epoch, index)
-            jitter = torch.rand(self.frames, generator=generator)
+            picked = self._at(torch.rand(self.frames, generator=generator))
+            features = maps[picked].float()
             mirrored = self.mirror and bool(torch.rand((), generator=generator) < 0.5)
-        picked = (starts + jitter * stored / self.frames).long().clamp(max=stored - 1)
-        features = self.features[index][picked].float()
         sample = {"features": features.flip(-1) if mirrored else features, "label": self.labels[index]}
         for name, values in self.truth.items():
             sample[name] = values[index][picked]
         return sample
 
+    def _at(self, moments: Tensor) -> Tensor:
+        """Numbers of the stored frames at a moment `(T,)` in [0, 1) of each of T stretches."""
+        stored = self.features.shape[1]
+        return ((torch.arange(self.frames) + moments) * stored / self.frames).long().clamp(max=stored - 1)
+
 
 class VideoDataset(Dataset):
     """Clips decoded when asked for, for training the backbone too.
 
-    Yields dicts of ``frames`` `(T, 3, size, size)` float32 and ``label``.
+    Yields dicts of ``frames`` `(T, 3, size, size)` float32, in an evaluation with several ``views``
+    `(V, T, 3, size, size)`, and ``label``.
     """
 
     def __init__(
@@ -89,8 +127,9 @@ class VideoDataset(Dataset):
         seed: int | None = None,
     ) -> None:
         self.clips, self.classes, self.preprocessing, self.seed = list(clips), list(classes), preprocessing, seed
-        self.sampler = make_sampler("uniform" if seed is None else "random_segment", frames=frames)
+        self.frames = frames
         self.epoch = 0
+        self.views = Views()
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -99,10 +138,25 @@ class VideoDataset(Dataset):
         clip = self.clips[index]
         label = torch.tensor(self.classes.index(str(clip.label)))
         if self.seed is None:
-            return {"frames": self.preprocessing(read_frames(clip.path, self.sampler).pixels), "label": label}
+            views = self._views(clip.path)
+            return {"frames": views if len(views) > 1 else views[0], "label": label}
         generator = sample_generator(self.seed, self.epoch, index)
-        pixels = read_frames(clip.path, self.sampler, generator).pixels
+        pixels = read_frames(clip.path, make_sampler("random_segment", self.frames), generator).pixels
         return {"frames": Augmentation()(pixels, self.preprocessing, generator), "label": label}
+
+    def _views(self, path: str) -> Tensor:
+        """`(V, T, 3, size, size)`, from one pass through the file."""
+        samplers = [Uniform(self.frames, moment) for moment in self.views.moments]
+        wanted: list[np.ndarray] = []
+
+        def all_of_them(timestamps: np.ndarray, duration: float, generator: torch.Generator | None) -> np.ndarray:
+            wanted.extend(sampler(timestamps, duration) for sampler in samplers)
+            return np.unique(np.concatenate(wanted))
+
+        read = read_frames(path, all_of_them)
+        known = np.unique(np.concatenate(wanted))
+        clips = [read.pixels[torch.from_numpy(np.searchsorted(known, picked))] for picked in wanted]
+        return torch.cat([self.preprocessing.crops(pixels, self.views.crops) for pixels in clips])
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from whenwhere.datasets.loader import Views
 from whenwhere.localization import LocalizationOptions, important_frames, mask_boxes
 from whenwhere.metrics.spatial import box_iou, peak, pointing_hit
 from whenwhere.metrics.temporal import frame_iou
-from whenwhere.models import Network
+from whenwhere.models import AttentionOutput, Network
 from whenwhere.models.evidence import class_evidence, smooth
 
 
@@ -42,17 +43,21 @@ class Predictions:
 
 @torch.no_grad()
 def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0) -> Predictions:
-    """Run ``network`` over ``dataset``."""
+    """Run ``network`` over ``dataset``; of several views of a video the probabilities are averaged."""
     network.eval()
     device = next(network.head.parameters()).device
+    views: Views = getattr(dataset, "views", Views())
     columns: dict[str, list[Tensor]] = {}
     for batch in DataLoader(dataset, batch_size, num_workers=workers):
-        features = network.features({name: value.to(device) for name, value in batch.items()})
+        batch = {name: value.to(device) for name, value in batch.items()}
+        if views != Views():
+            batch |= {name: batch[name].flatten(0, 1) for name in ("features", "frames") if name in batch}
+        features = network.features(batch)
         row: dict[str, Tensor] = {}
-        if "boxes" in batch:
-            output, row["evidence"] = class_evidence(network.head, features, batch["label"].to(device))
+        if "boxes" in batch and views == Views():
+            output, row["evidence"] = class_evidence(network.head, features, batch["label"])
         else:
-            output = network.head(features)
+            output = _average_views(network.head(features), len(batch["label"]), views)
         row |= {
             "logits": output.logits,
             "labels": batch["label"],
@@ -65,6 +70,14 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
             columns.setdefault(name, []).append(value.float().cpu() if value.is_floating_point() else value.cpu())
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
     return Predictions(**{"active": None, "boxes": None, "evidence": None, **joined})  # type: ignore[arg-type]
+
+
+def _average_views(output: AttentionOutput, videos: int, views: Views) -> AttentionOutput:
+    """Mean probabilities of each video's views, as logits; attention of the middle one."""
+    if len(output.logits) == videos:
+        return output
+    logits, mask, weights = (value.unflatten(0, (videos, -1)) for value in output)
+    return AttentionOutput(logits.softmax(-1).mean(1).log(), mask[:, views.middle], weights[:, views.middle])
 
 
 @dataclass(frozen=True)

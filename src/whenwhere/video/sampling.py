@@ -33,15 +33,17 @@ def _require(owner: object, condition: bool, expected: str) -> None:
 
 @dataclass(frozen=True)
 class Uniform:
-    """The frames on display at the centres of ``frames`` equal time slots."""
+    """The frames on display at the same moment of ``frames`` equal time slots: ``moment`` in (0, 1), the centre."""
 
     frames: int
+    moment: float = 0.5
 
     def __post_init__(self) -> None:
         _require(self, self.frames >= 1, "frames must be at least 1")
+        _require(self, 0 < self.moment < 1, "moment must be between 0 and 1")
 
     def __call__(self, timestamps: np.ndarray, duration: float, generator: torch.Generator | None = None) -> np.ndarray:
-        return frames_at(timestamps, (np.arange(self.frames) + 0.5) * duration / self.frames)
+        return frames_at(timestamps, (np.arange(self.frames) + self.moment) * duration / self.frames)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,31 @@ class Preprocessing:
         pixels = resize(pixels, (resized_height, resized_width), self.interpolation)
         return self.normalise(pixels[..., top : top + self.size, left : left + self.size])
 
+    def crops(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
+        """`(T, 3, H, W)` uint8 -> `(count, T, 3, size, size)`, normalised; the first is what calling this gives.
+
+        Of frames resized by their short side: 3 are the centre and both ends of the long side, 10 the centre, the four
+        corners, and their mirror images (Krizhevsky et al. 2012; TSN).
+
+        Raises:
+            ValueError: another count, or several crops of whole frames that are squashed.
+        """
+        if count == 1:
+            return self(pixels)[None]
+        if count not in (3, 10):
+            raise ValueError(f"crops must be 1, 3 or 10, got {count}")
+        if self.resize == "squash":
+            raise ValueError("several crops need resize: crop; squash shows the whole frame already")
+        height, width = pixels.shape[-2:]
+        resized_width, resized_height, left, top = self._placement(width, height)
+        right, bottom = resized_width - self.size, resized_height - self.size
+        pixels = resize(pixels, (resized_height, resized_width), self.interpolation)
+        corners = [(0, 0), (right, 0), (0, bottom), (right, bottom)]
+        ends = [(0, top), (right, top)] if width >= height else [(left, 0), (left, bottom)]
+        places = [(left, top), *(ends if count == 3 else corners)]
+        cut = torch.stack([pixels[..., y : y + self.size, x : x + self.size] for x, y in places])
+        return self.normalise(cut if count == 3 else torch.cat([cut, cut.flip(-1)]))
+
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(..., 3, H, W)` uint8 -> float32 with the mean taken off, divided by the deviation."""
         mean = torch.tensor(self.mean).view(3, 1, 1)
