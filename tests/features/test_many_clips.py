@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 
+from whenwhere.benchmarks.decode import make_long_video
 from whenwhere.datasets.manifest import folder_clips, write_clips
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import HASHES, extract
@@ -148,3 +149,19 @@ def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pyt
     assert data("killed") == data("whole")
     assert data("killed")["part-0000.jsonl"].count(b"\n") == 40
     assert (tmp_path / "killed" / HASHES).is_file()
+
+
+@pytest.mark.slow
+def test_memory_on_ten_minutes_of_1080p(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    video = make_long_video(tmp_path / "a" / "long.mp4", seconds=600, size=(1920, 1080), fps=10)
+    code = (
+        "import resource, sys; from whenwhere.cli import main; status = main(sys.argv[1:])\n"
+        "print(status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    arguments = ["features", "--data", str(tmp_path), "--backbone.weights", "random", "--frames", "50"]
+    command = [sys.executable, "-c", code, *arguments, "--out", str(tmp_path / "store")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert video.is_file()
+    assert said[0] == "0"
+    assert int(said[1]) < 1.5e6  # kilobytes

@@ -73,15 +73,17 @@ def readers() -> dict[str, Reader]:
     return found
 
 
-def make_long_video(path: Path, seconds: int = LONG_SECONDS, size: tuple[int, int] = LONG_SIZE) -> Path:
+def make_long_video(
+    path: Path, seconds: int = LONG_SECONDS, size: tuple[int, int] = LONG_SIZE, fps: int = LONG_FPS
+) -> Path:
     """A drawn test pattern in H.264, a key frame every 250 frames; left alone if it is there."""
     if path.is_file():
         return path
     partial = path.with_name(path.name + ".partial")
-    source = f"testsrc2=size={size[0]}x{size[1]}:rate={LONG_FPS}:duration={seconds}"
+    source = f"testsrc2=size={size[0]}x{size[1]}:rate={fps}:duration={seconds}"
     options = {"preset": "ultrafast", "crf": "23", "g": str(KEY_FRAME_EVERY), "keyint_min": str(KEY_FRAME_EVERY)}
     with av.open(source, format="lavfi") as drawn, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=LONG_FPS, options={**options, "sc_threshold": "0"})
+        stream = container.add_stream("libx264", rate=fps, options={**options, "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for frame in drawn.decode(video=0):
             container.mux(stream.encode(frame.reformat(format="yuv420p")))
