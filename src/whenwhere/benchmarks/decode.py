@@ -57,7 +57,7 @@ def with_torchcodec(path: Path, frames: int) -> int:
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(str(path), seek_mode="approximate")
-    total = decoder.metadata.num_frames
+    total = decoder.metadata.num_frames or 0
     return len(decoder.get_frames_at(((np.arange(frames) + 0.5) / frames * total).astype(int).tolist()).data)
 
 

@@ -36,7 +36,7 @@ class DataOptions:
         max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it
             training does not start.
         cache: feature store; None: features are kept in memory only.
-        precision: of the store: ``float16``, or ``int8`` at half the size.
+        precision: of the store, or of a feature bank's copy in memory: ``float16``, or ``int8`` at half the size.
         workers: processes that decode.
     """
 

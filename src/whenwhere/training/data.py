@@ -21,6 +21,7 @@ from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import ClipFeatures, extract, fit_projection, frame_features
 from whenwhere.features.projection import Projection
+from whenwhere.features.store import Precision, dequantize, quantize
 from whenwhere.structures import Clip
 from whenwhere.training.config import DataOptions, TrainConfig
 from whenwhere.video import VideoError, probe
@@ -223,7 +224,7 @@ def _feature_bank(config: TrainConfig, log: Log, known: Projection | None) -> Da
         groups = {kind: tensors[f"{kind}_group"].long() for kind in ("target", "filler")}
         labels = {"target": tensors["target_label"].long(), "filler": torch.zeros(len(groups["filler"])).long()}
         held_out = {kind: tensors[f"{kind}_is_test"].bool() for kind in groups}
-        features = {kind: tensors[f"{kind}_features"] for kind in groups}
+        features = {kind: _as_stored(tensors[f"{kind}_features"], config.data.precision) for kind in groups}
     except Exception as error:
         raise ManifestError(f"{path} is not a feature bank: {type(error).__name__}: {error}") from error
     sides: dict[str, dict[str, Tensor]] = {"train": {}, "val": {}, "test": held_out}
@@ -240,6 +241,13 @@ def _feature_bank(config: TrainConfig, log: Log, known: Projection | None) -> Da
     classes = tuple(f"class {number}" for number in range(int(labels["target"].max()) + 1))
     log(f"feature bank: {', '.join(f'{len(t.features)} + {len(f.features)} {n}' for n, (t, f) in banks.items())} clips")
     return _mosaic_sets(config, classes, len(classes), features["target"].shape[2], banks)  # type: ignore[arg-type]
+
+
+def _as_stored(features: Tensor, precision: Precision) -> Tensor:
+    """Features as a store of that precision would give them back, `(N, T, C, H, W)`."""
+    if precision == "float16":
+        return features
+    return torch.stack([dequantize(*quantize(clip)) for clip in features])
 
 
 def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
