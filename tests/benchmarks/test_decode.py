@@ -8,6 +8,7 @@ from rich.console import Console
 
 from whenwhere.benchmarks.decode import benchmark_decode, format_decode, make_long_video, readers
 from whenwhere.video import probe, write_video
+from whenwhere.video.indexing import build_index
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def test_long_video_is_as_said_and_made_once(tmp_path: Path) -> None:
     path = make_long_video(tmp_path / "long.mp4", seconds=12, size=(64, 48))
     info = probe(path)
     assert (info.width, info.height, len(info.timestamps)) == (64, 48, 300)
+    assert build_index(path).key_frames.tolist() == [0, 250]
     before = path.stat().st_mtime_ns
     assert make_long_video(path, seconds=12, size=(64, 48)).stat().st_mtime_ns == before
     assert [file.name for file in tmp_path.iterdir()] == ["long.mp4"]

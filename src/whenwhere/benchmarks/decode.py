@@ -86,7 +86,9 @@ def make_long_video(
         stream = container.add_stream("libx264", rate=fps, options={**options, "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for frame in drawn.decode(video=0):
-            container.mux(stream.encode(frame.reformat(format="yuv420p")))
+            shown = frame.reformat(format="yuv420p")
+            shown.pict_type = av.video.frame.PictureType.NONE  # drawn frames say "key frame", every one of them
+            container.mux(stream.encode(shown))
         container.mux(stream.encode(None))
     partial.replace(path)
     return path
