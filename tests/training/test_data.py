@@ -1,0 +1,75 @@
+"""From options to data sets: broken clips are counted, and features come from the store the second time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import quiet
+
+from whenwhere.datasets.mosaic import MosaicDataset, MosaicOptions
+from whenwhere.features.backbone import Backbone, BackboneOptions
+from whenwhere.features.extract import StoredFeatures
+from whenwhere.training.config import DataOptions, TrainConfig
+from whenwhere.training.data import build_data
+from whenwhere.video import VideoError, write_video
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips of each of two classes, and two broken ones."""
+    root: Path = tmp_path_factory.mktemp("videos")
+    for split, count in (("train", 8), ("test", 4)):
+        for label, shade in (("bright", 200), ("dark", 30)):
+            (root / split / label).mkdir(parents=True)
+            for number in range(count):
+                frames = (np.full((32, 48, 3), shade + number, np.uint8) for _ in range(6))
+                write_video(root / split / label / f"{number}.mp4", frames, 6.0, preset="ultrafast")
+    (root / "train/dark/cut.mp4").write_bytes(b"cut")
+    (root / "test/dark/empty.mp4").touch()
+    return root
+
+
+def config_for(folder: Path, **data: object) -> TrainConfig:
+    backbone = BackboneOptions(name="test_resnet", weights="random", size=32)
+    options = DataOptions(path=str(folder), frames=3, val_share=0.0, **data)  # type: ignore[arg-type]
+    return TrainConfig(data=options, backbone=backbone)
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_broken_clips_are_skipped_and_counted(folder: Path, trainable: bool) -> None:
+    config = config_for(folder)
+    config = replace(config, backbone=replace(config.backbone, trainable=trainable))
+    data = build_data(config, quiet)
+    assert (len(data.train), len(data.test)) == (16, 8)
+    assert sorted(Path(path).name for path, _ in data.broken) == ["cut.mp4", "empty.mp4"]
+    with pytest.raises(VideoError, match=r"1 of 17 train clips cannot be read, more than .*max_broken = 0.05"):
+        build_data(replace(config, data=replace(config.data, max_broken=0.05)), quiet)
+
+
+@pytest.mark.parametrize("components", [None, 4])
+def test_features_are_made_once_and_are_the_same_from_the_store(
+    folder: Path, tmp_path: Path, components: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_for(folder, cache=str(tmp_path / "store"), components=components)
+    first = build_data(config, quiet)
+    assert isinstance(first.train.features, StoredFeatures) == (components is None)
+    monkeypatch.setattr(Backbone, "forward", lambda *_: pytest.fail("computed again"))
+    second = build_data(config, quiet)
+    assert all(torch.equal(a["features"], b["features"]) for a, b in zip(first.test, second.test, strict=True))
+    monkeypatch.undo()
+    if components is None:
+        memory = build_data(replace(config, data=replace(config.data, cache=None)), quiet)
+        assert all(torch.equal(a["features"], b["features"]) for a, b in zip(first.test, memory.test, strict=True))
+
+
+def test_mosaics_from_a_store(folder: Path, tmp_path: Path) -> None:
+    mosaic = MosaicOptions(frames=6, action_frames=(2, 3), clips=4, eval_clips=4, train_grid=(1, 1), absent=0.5)
+    config = config_for(folder, cache=str(tmp_path), background="dark", mosaic=mosaic, stored_frames=4)
+    data = build_data(replace(config, data=replace(config.data, source="mosaic")), quiet)
+    assert isinstance(data.train, MosaicDataset)
+    train, test = data.train[0]["features"], data.test[0]["features"]
+    assert (test.shape[0], test.shape[2:]) == (6, (2 * train.shape[2], 2 * train.shape[3]))
