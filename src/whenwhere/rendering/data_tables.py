@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from whenwhere.datasets.counts import SPLITS, class_counts, duration_summary
 from whenwhere.datasets.integrity import Finding
-from whenwhere.datasets.summary import SPLITS, class_counts, duration_summary
 from whenwhere.structures import Clip
 
 

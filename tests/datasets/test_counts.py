@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from whenwhere.datasets.summary import class_counts, duration_summary
+from whenwhere.datasets.counts import class_counts, duration_summary
 from whenwhere.structures import Clip
 
 
