@@ -167,6 +167,10 @@ def test_prepare_features_and_inspect_a_folder(
 def test_mistakes_in_data_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prepare", "ucf101", "--root", str(tmp_path)]) == 1
     assert "split lists; expected ucfTrainTestlist" in capsys.readouterr().err
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,run\n")
+    features = ["features", "--data", str(tmp_path / "clips.csv"), "--out", str(tmp_path / "store"), "--shard", "2/2"]
+    assert main([*features, "--backbone.name", "test_resnet", "--backbone.weights", "random"]) == 1
+    assert "--shard must be I/N with 0 <= I < N, got '2/2'" in capsys.readouterr().err
 
 
 def test_finetuned_backbone_is_read_again(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whenwhere.cli.common import FAILED, add_config, make_parser, parsed_config, report_broken, say
+
+if TYPE_CHECKING:
+    from whenwhere.structures import Clip
 
 
 def walls_command(arguments: list[str]) -> int:
@@ -101,6 +105,15 @@ def data_command(arguments: list[str]) -> int:
     return FAILED if broken else 0
 
 
+def _shard(clips: list[Clip], which: str) -> list[Clip]:
+    from whenwhere.datasets.manifest import ManifestError
+
+    start, _, step = which.partition("/")
+    if not (start.isdigit() and step.isdigit() and int(start) < int(step)):
+        raise ManifestError(f"--shard must be I/N with 0 <= I < N, got {which!r}")
+    return clips[int(start) :: int(step)]
+
+
 def features_command(arguments: list[str]) -> int:
     parser = make_parser("features")
     from whenwhere.features.backbone import Backbone, BackboneOptions
@@ -125,8 +138,7 @@ def features_command(arguments: list[str]) -> int:
             say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
         say(f"{len(damaged)} damaged")
         return FAILED if damaged else 0
-    start, step = (int(number) for number in parsed.shard.split("/"))
-    clips = read_clips(parsed.data)[start::step]
+    clips = _shard(read_clips(parsed.data), parsed.shard)
 
     result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20))
     report_broken(result.broken)
