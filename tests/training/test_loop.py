@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tiny_runs import config_for, quiet
 
 from whenwhere.evaluation.measure import all_scores, predict
-from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, load_model
+from whenwhere.models import Network
+from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, build_head, load_model
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import build_data
-from whenwhere.training.loop import Means, learning_rate, train
+from whenwhere.training.loop import Means, Run, learning_rate, train
 
 
 def run(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, torch.Tensor]:
@@ -152,3 +154,18 @@ def test_warns_when_attention_is_dead(tiny_bank: Path, tmp_path: Path, capsys: p
     said = " ".join(capsys.readouterr().err.split())
     assert "attention is dead" in said
     assert "every frame counts the same" in said
+
+
+@pytest.mark.parametrize(("select", "kept"), [("loss", 0), ("accuracy", 2)])
+def test_which_epoch_is_kept(select: str, kept: int, tiny_bank: Path, tmp_path: Path) -> None:
+    """Accuracy rises while the loss does too; of two equally accurate epochs the one with the lower loss."""
+    config = config_for(tiny_bank, select=select)
+    data = build_data(config, quiet)
+    network = Network(build_head(config, data.channels, len(data.classes)))
+    attempt = Run(config, data, tmp_path, Fabric(accelerator="cpu"), network, quiet=True)
+    kept_at = []
+    for epoch, (loss, accuracy) in enumerate([(0.5, 0.5), (0.9, 0.75), (0.8, 0.75), (0.85, 0.75)]):
+        attempt._keep(attempt._badness({"val/loss": loss, "val/accuracy": accuracy}))
+        if attempt.at.since_best == 0:
+            kept_at.append(epoch)
+    assert kept_at[-1] == kept

@@ -85,7 +85,9 @@ class FitOptions:
         clip_norm: largest gradient norm; 0: no clipping.
         precision: of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         ema: decay of a moving average of the weights, used for validation and kept; 0: none.
-        patience: epochs without a better validation loss before stopping; None: train to the end.
+        select: by which validation measure the epoch is chosen that is kept: ``loss``, or ``accuracy`` (of equal ones
+            the lower loss), which goes on rising when a few confident mistakes raise the loss.
+        patience: epochs without a better one before stopping; None: train to the end.
         checkpoint_steps: also write the resumable state every so many updates within an epoch; None: every epoch.
         seed: of initial weights, order, draws and dropout.
         devices: number of devices or processes.
@@ -101,6 +103,7 @@ class FitOptions:
     clip_norm: float = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     ema: float = 0.0
+    select: Literal["loss", "accuracy"] = "loss"
     patience: int | None = None
     checkpoint_steps: int | None = None
     seed: int = 0

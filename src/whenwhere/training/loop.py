@@ -92,7 +92,7 @@ class Run:
                 row |= self._validate()
                 self.at.epoch, self.at.batch = self.at.epoch + 1, 0
                 self.log.row(self.at.epoch, row)
-                self._keep(row.get("val/loss"))
+                self._keep(self._badness(row))
                 self._save()
         self.log.close()
 
@@ -166,12 +166,19 @@ class Run:
     def _measured(self) -> torch.nn.Module:
         return self.average.module if self.average else self.bare
 
-    def _keep(self, loss: float | None) -> None:
+    def _badness(self, row: dict[str, float]) -> float | None:
+        """What validation says, lower is better; None without validation clips."""
+        if "val/loss" not in row or self.config.fit.select == "loss":
+            return row.get("val/loss")
+        # Far less than one clip's worth: it only decides between equal accuracies.
+        return 1 - row["val/accuracy"] + 1e-7 * row["val/loss"]
+
+    def _keep(self, badness: float | None) -> None:
         """Write the model when it is the best so far, or the latest when nothing can tell."""
-        better = loss is None or loss < self.at.best
+        better = badness is None or badness < self.at.best
         self.at.since_best = 0 if better else self.at.since_best + 1
         if better:
-            self.at.best = math.inf if loss is None else loss
+            self.at.best = math.inf if badness is None else badness
             if self.fabric.is_global_zero:
                 save_model(self.out, self.bare, self.record, self._measured().state_dict())
 
