@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
 from rich.table import Table
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import frame_features
@@ -32,7 +33,7 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _epoch(head: SpatioTemporalAttention, clips: Sequence[Tensor]) -> float:
+def _epoch(head: SpatioTemporalAttention, clips: Iterable[Tensor]) -> float:
     """Seconds for a step on every clip."""
     start = time.perf_counter()
     for features in clips:
@@ -41,14 +42,14 @@ def _epoch(head: SpatioTemporalAttention, clips: Sequence[Tensor]) -> float:
     return time.perf_counter() - start
 
 
-class _FromStore(Sequence[Tensor]):
+class _FromStore(Dataset[Tensor]):
     def __init__(self, store: FeatureStore) -> None:
         self.store, self.names = store, list(store.entries)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, index: int) -> Tensor:
         return self.store.read(self.names[index])
 
 
@@ -86,7 +87,9 @@ def benchmark_store(
                 seconds.append(_epoch(head, memory[:count]))
                 forget(part)
                 stored = _FromStore(FeatureStore(folder, spec))
-                ratios.append(_epoch(head, [stored[i] for i in range(count)]) / seconds[-1])
+                # One process reads ahead, as data.workers = 1 does in training.
+                ahead = DataLoader(Subset(stored, range(count)), batch_size=None, num_workers=1)
+                ratios.append(_epoch(head, ahead) / seconds[-1])
             result[f"{name}_epoch_ratio"] = sorted(ratios)[len(ratios) // 2]
             if backbone is not None:
                 per_clip = sorted(seconds)[len(seconds) // 2] / count
