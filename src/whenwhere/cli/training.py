@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 def train_command(arguments: list[str]) -> int:
-    parser = make_parser("train")
+    _train_run(*_parse_run("train", "folder of the run", arguments))
+    return 0
+
+
+def _parse_run(command: str, out: str, arguments: list[str]) -> tuple[TrainConfig, Path, bool]:
+    """Configuration, ``--out`` and ``--resume`` of a command that trains."""
+    parser = make_parser(command)
     add_config(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
     parsed = parser.parse_args(arguments)
-    _train_run(parsed_config(parser, parsed), parsed.out, parsed.resume)
-    return 0
+    return parsed_config(parser, parsed), parsed.out, parsed.resume
 
 
 def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
@@ -44,16 +49,11 @@ def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
 
 
 def finetune_command(arguments: list[str]) -> int:
-    parser = make_parser("finetune")
-    add_config(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; the weights are in it")
-    parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
-    parsed = parser.parse_args(arguments)
-    config = parsed_config(parser, parsed)
+    config, out, resume = _parse_run("finetune", "folder of the run; the weights are in it", arguments)
     config = replace(config, method="frame_average", backbone=replace(config.backbone, trainable=True))
-    network = _train_run(config, parsed.out, parsed.resume)
+    network = _train_run(config, out, resume)
     assert network.backbone is not None
-    say(f"wrote {network.backbone.save(parsed.out / 'backbone.safetensors')}")
+    say(f"wrote {network.backbone.save(out / 'backbone.safetensors')}")
     return 0
 
 

@@ -79,11 +79,16 @@ def grid_matrices(height: int, width: int) -> tuple[Tensor, Tensor]:
     return there, back
 
 
+def _taps(weight: Tensor) -> Tensor:
+    """What takes nine taps to the 36 points, `(36, 9)`, as ``weight`` is stored."""
+    taps = filtering_matrices()[1]
+    return torch.kron(taps, taps).to(weight)
+
+
 def _chunks(weight: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Weights `(O, C, 3, 3)` at the 36 points, `(36, o, C)`, a few outputs at a time in one piece of memory."""
     channels = weight.shape[1]
-    taps = filtering_matrices()[1]
-    taps = torch.kron(taps, taps).to(weight)
+    taps = _taps(weight)
     memory = weight.new_empty(POINTS**2 * _CHUNK * channels)
     for start in range(0, len(weight), _CHUNK):
         chunk = weight[start : start + _CHUNK]
@@ -111,8 +116,7 @@ class _Winograd(torch.autograd.Function):
         points, weight = ctx.saved_tensors
         batch, _, height, width = ctx.shape
         there, back = (matrix.to(gradient) for matrix in grid_matrices(height, width))
-        taps = filtering_matrices()[1]
-        taps = torch.kron(taps, taps).to(weight)
+        taps = _taps(weight)
         products = (back.t() @ gradient.reshape(batch * len(weight), -1).t()).view(POINTS**2, -1, len(weight))
         to_points, to_weight = torch.zeros_like(points), torch.empty_like(weight)
         for outputs, at_points in _chunks(weight):
