@@ -14,7 +14,7 @@ from whenwhere.localization import LocalizationOptions, find_boxes, find_segment
 from whenwhere.models import AttentionOutput, Network
 from whenwhere.structures import Explanation
 from whenwhere.training.checkpoint import CheckpointError, ModelRecord, load_model
-from whenwhere.video import Frames, make_sampler, read_frames
+from whenwhere.video import Frames, clip_sampler, read_frames
 
 
 def load(run: str | Path) -> Recognizer:
@@ -44,7 +44,7 @@ class Recognizer:
             raise CheckpointError(f"{name} was trained on given features; without a backbone it cannot look at a video")
         self.network, self.record, self.name = network, record, name
         self.classes = record.classes
-        self.frames = record.config.data.clip_frames
+        self.sampler = clip_sampler(record.config.data.clip_frames, record.config.data.fps)
         preprocessing = network.backbone.preprocessing
         network.backbone.preprocessing = replace(preprocessing, size=preprocessing.size * record.config.data.cells)
 
@@ -68,7 +68,7 @@ class Recognizer:
         Raises:
             VideoError: the file cannot be read.
         """
-        frames = read_frames(path, make_sampler("uniform", frames=self.frames))
+        frames = read_frames(path, self.sampler)
         output = self.recognize(frames)
         probabilities = output.logits[0].softmax(-1)
         order = probabilities.argsort(descending=True)[:top].tolist()

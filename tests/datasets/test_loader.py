@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from damaged import write_damaged
 from torch.utils.data import DataLoader
 
-from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
+from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, read_ahead, readable
 from whenwhere.structures import Clip
-from whenwhere.video import Preprocessing, write_video
+from whenwhere.video import Preprocessing, VideoError, write_video
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +84,90 @@ def test_bad_views_are_errors() -> None:
         Views(crops=2)
     with pytest.raises(ValueError, match="need resize: crop"):
         Preprocessing(size=8).crops(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 3)
+
+
+@pytest.fixture
+def some_damaged(clips: list[Clip], tmp_path: Path) -> list[Clip]:
+    return [clips[0], Clip(str(write_damaged(tmp_path / "damaged.avi")), "b"), clips[2], clips[3]]
+
+
+def test_in_training_the_next_clip_takes_the_place_of_one_that_does_not_decode(some_damaged: list[Clip]) -> None:
+    dataset = VideoDataset(some_damaged, ("a", "b"), 6, Preprocessing(size=32), seed=3)
+    sample = dataset[1]
+    assert "damaged.avi" in sample["broken"]
+    assert sample["label"] == 0  # of clip 2
+    assert torch.equal(sample["frames"], dataset[1]["frames"])
+    assert dataset[2]["broken"] == ""
+    for workers in (0, 2):
+        for batch in DataLoader(dataset, 4, num_workers=workers):
+            whole, causes = readable(batch)
+            assert (len(whole["frames"]), len(causes)) == (4, 1)
+
+
+@pytest.mark.parametrize("views", [Views(), Views(clips=3)])
+def test_in_an_evaluation_it_is_no_part_of_the_batch(some_damaged: list[Clip], views: Views) -> None:
+    dataset = VideoDataset(some_damaged, ("a", "b"), 6, Preprocessing(size=32))
+    dataset.views = views
+    (batch,) = DataLoader(dataset, 4)
+    whole, causes = readable(batch)
+    assert whole["label"].tolist() == [0, 0, 1]
+    assert len(whole["frames"]) == 3
+    assert len(causes) == 1
+    assert "broken" not in whole
+
+
+def test_when_nothing_decodes_training_ends_in_a_sentence(tmp_path: Path) -> None:
+    clips = [Clip(str(write_damaged(tmp_path / f"{number}.avi")), "a") for number in range(2)]
+    with pytest.raises(VideoError, match=r"none of the 2 clips can be decoded; the first: .*1\.avi"):
+        VideoDataset(clips, ("a",), 6, Preprocessing(size=32), seed=0)[1]
+
+
+def test_frames_at_a_rate(clips: list[Clip]) -> None:
+    """12 frames a second, brightness 8 t: at 6 fps every second frame, about the middle or from a drawn start."""
+    dataset = VideoDataset(clips, ("a", "b"), 4, Preprocessing(size=32), fps=6)
+    assert (brightness(dataset[0]["frames"]) / 8).round().tolist() == [8, 10, 12, 14]
+    drawn = VideoDataset(clips, ("a", "b"), 4, Preprocessing(size=32), seed=0, fps=6)[0]["frames"]
+    assert (brightness(drawn) / 8).round().diff().tolist() == [2, 2, 2]
+
+
+def test_stored_frames_in_a_row() -> None:
+    features = torch.arange(12.0).view(1, 12, 1, 1, 1).half()
+    dataset = FeatureDataset(features, torch.tensor([0]), 4, consecutive=True)
+    assert dataset[0]["features"].flatten().tolist() == [4, 5, 6, 7]
+    dataset.views = Views(clips=3)
+    assert dataset[0]["features"].flatten(1)[:, 0].tolist() == [1, 4, 7]
+    training = FeatureDataset(features, torch.tensor([0]), 4, seed=0, consecutive=True)
+    starts = set()
+    for training.epoch in range(100):
+        row = training[0]["features"].flatten()
+        assert row.diff().tolist() == [1, 1, 1]
+        starts.add(int(row[0]))
+    assert starts == set(range(9))
+
+
+def test_reading_ahead_gives_the_same_and_is_one_ahead() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            made.append(number)
+            yield number
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 0
+    assert next(ahead) == 1
+    ahead.close()  # waits for what was under way
+    assert made == [0, 1, 2]
+    assert list(read_ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
+    assert list(read_ahead([None, None])) == [None, None]
+
+
+def test_reading_ahead_passes_errors_on_in_their_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("disk gone")
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="disk gone"):
+        next(ahead)

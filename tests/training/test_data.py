@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_runs import quiet
 
+from whenwhere.datasets.manifest import read_clips, write_clips
 from whenwhere.datasets.mosaic import MosaicDataset, MosaicOptions
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import StoredFeatures
@@ -48,6 +49,24 @@ def test_broken_clips_are_skipped_and_counted(folder: Path, trainable: bool) -> 
     assert sorted(Path(path).name for path, _ in data.broken) == ["cut.mp4", "empty.mp4"]
     with pytest.raises(VideoError, match=r"1 of 17 train clips cannot be read, more than .*max_broken = 0.05"):
         build_data(replace(config, data=replace(config.data, max_broken=0.05)), quiet)
+
+
+def test_a_rate_of_its_own_has_features_of_its_own(folder: Path, tmp_path: Path) -> None:
+    config = config_for(folder, cache=str(tmp_path / "store"))
+    build_data(config, quiet)
+    paced = build_data(replace(config, data=replace(config.data, fps=3.0)), quiet)
+    assert paced.train.consecutive
+    assert len([path for path in (tmp_path / "store").iterdir() if path.is_dir()]) == 2
+
+
+def test_clips_with_several_labels_are_left_out_and_said_so(folder: Path, tmp_path: Path) -> None:
+    clips = [clip for clip in read_clips(folder) if Path(clip.path).stem.isdigit()]
+    both = replace(clips[0], label=None, labels=("bright", "dark"))
+    write_clips([both, *clips[1:]], tmp_path / "clips.csv")
+    said: list[str] = []
+    data = build_data(config_for(tmp_path / "clips.csv"), said.append)
+    assert len(data.train) + len(data.test) == len(clips) - 1
+    assert f"1 clips with several labels are left out, the first {both.path}" in said
 
 
 @pytest.mark.parametrize("components", [None, 4])

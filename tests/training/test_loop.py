@@ -10,18 +10,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from damaged import write_damaged
 from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from tiny_runs import config_for, quiet
 
 from whenwhere.evaluation.measure import all_scores, predict
+from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import Network
 from whenwhere.training.checkpoint import MODEL_FILE, STATE_FILE, CheckpointError, build_head, load_model
-from whenwhere.training.config import TrainConfig
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
 from whenwhere.training.data import build_data
 from whenwhere.training.loop import Means, Run, learning_rate, train
+from whenwhere.video import VideoError, write_video
 
 
 def run(config: TrainConfig, out: Path, resume: bool = False) -> dict[str, torch.Tensor]:
@@ -169,3 +173,25 @@ def test_which_epoch_is_kept(select: str, kept: int, tiny_bank: Path, tmp_path: 
         if attempt.at.since_best == 0:
             kept_at.append(epoch)
     assert kept_at[-1] == kept
+
+
+def test_a_clip_that_turns_out_not_to_decode_is_skipped_and_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label, shade in (("bright", 200), ("dark", 30)):
+        (tmp_path / "clips/train" / label).mkdir(parents=True)
+        for number in range(3):
+            frames = (np.full((32, 48, 3), shade + number, np.uint8) for _ in range(6))
+            write_video(tmp_path / "clips/train" / label / f"{number}.mp4", frames, 6.0, preset="ultrafast")
+    write_damaged(tmp_path / "clips/train/dark/damaged.avi")
+    options = DataOptions(path=str(tmp_path / "clips"), frames=3, val_share=0.0)
+    backbone = BackboneOptions(name="test_resnet", weights="random", size=32, trainable=True)
+    config = TrainConfig("frame_average", options, backbone, fit=FitOptions(epochs=2, batch_size=4))
+    data = build_data(config, quiet)
+    assert data.broken == []
+    train(config, data, tmp_path / "run")
+    assert [Path(path).name for path, _ in data.broken] == ["damaged.avi"]
+    assert capsys.readouterr().err.count("skipped:") == 1
+    strict = replace(config, data=replace(options, max_broken=0.1))
+    with pytest.raises(VideoError, match=r"1 of 7 training clips cannot be read, more than data.max_broken = 0.1"):
+        train(strict, build_data(strict, quiet), tmp_path / "strict", quiet=True)

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from damaged import overwrite_packets
 
 from whenwhere.video import Uniform, VideoError, iter_frames, probe, read_frames, reader
 
@@ -238,16 +239,6 @@ def test_files_that_are_no_videos(tmp_path: Path) -> None:
         with pytest.raises(VideoError, match=cause) as caught:
             probe(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
-
-
-def overwrite_packets(path: Path, which: range) -> None:
-    """Destroy the content of some video packets in place."""
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[which.start : which.stop]:
-        data[position : position + size] = bytes(size)
-    path.write_bytes(data)
 
 
 def test_damaged_frames_are_counted_when_wanted(tmp_path: Path, encode: Encode, read_stamp: ReadStamp) -> None:

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from whenwhere.video import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
+from whenwhere.video import (
+    FixedRate,
+    RandomSegment,
+    Strided,
+    Uniform,
+    Window,
+    clip_sampler,
+    frames_at,
+    make_sampler,
+)
 
-Sampler = Uniform | RandomSegment | Strided | FixedRate
+Sampler = Uniform | RandomSegment | Strided | FixedRate | Window
 
 
 def constant_rate(count: int, fps: float = 30) -> tuple[np.ndarray, float]:
@@ -37,7 +46,16 @@ def test_millisecond_rounding_does_not_shift_frames(fps: float) -> None:
 
 @pytest.mark.parametrize(
     "sampler",
-    [Uniform(7), RandomSegment(7), Strided(7, 3), FixedRate(5), FixedRate(9, max_frames=7), Uniform(1), Strided(1, 9)],
+    [
+        Uniform(7),
+        RandomSegment(7),
+        Strided(7, 3),
+        FixedRate(5),
+        FixedRate(9, max_frames=7),
+        Window(7, 9),
+        Uniform(1),
+        Strided(1, 9),
+    ],
 )
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 31, 300])
 @pytest.mark.parametrize("random", [False, True])
@@ -108,11 +126,40 @@ def test_make_sampler() -> None:
     assert make_sampler("strided", 8, stride=4) == Strided(8, 4)
     assert make_sampler("random_segment", 8) == RandomSegment(8)
     assert make_sampler("fixed_rate", 8, fps=2) == FixedRate(2, max_frames=8)
-    with pytest.raises(ValueError, match=r"'unifrom'.*uniform, random_segment, strided or fixed_rate"):
+    assert make_sampler("window", 8, fps=2) == Window(8, 2)
+    with pytest.raises(ValueError, match=r"'unifrom'.*uniform, random_segment, strided, fixed_rate or window"):
         make_sampler("unifrom", 8)
 
 
 def test_impossible_options() -> None:
-    for bad in (lambda: Uniform(0), lambda: Strided(4, 0), lambda: RandomSegment(-1), lambda: FixedRate(0)):
+    for bad in (
+        lambda: Uniform(0),
+        lambda: Strided(4, 0),
+        lambda: RandomSegment(-1),
+        lambda: FixedRate(0),
+        lambda: Window(4, 0),
+    ):
         with pytest.raises(ValueError, match="must be"):
             bad()
+
+
+def test_window_keeps_its_rate_and_stays_within_the_video() -> None:
+    timestamps, duration = constant_rate(300)  # 10 s
+    middle = Window(5, fps=10)(timestamps, duration)
+    assert middle.tolist() == [142, 145, 148, 151, 154]  # from 4.75 s on, every third frame
+    assert Window(5, 10, place=0)(timestamps, duration).tolist() == [0, 3, 6, 9, 12]
+    assert Window(5, 10, place=1)(timestamps, duration)[-1] + 3 <= 300
+    starts = {int(Window(5, 10)(timestamps, duration, seeded(seed))[0]) for seed in range(200)}
+    assert min(starts) < 20
+    assert 260 < max(starts) <= 285
+
+
+def test_window_on_a_short_video_repeats_its_last_frame() -> None:
+    timestamps, duration = constant_rate(9)  # 0.3 s
+    assert Window(5, fps=10)(timestamps, duration, seeded()).tolist() == [0, 3, 6, 8, 8]
+
+
+def test_clip_sampler_goes_by_rate_where_there_is_one() -> None:
+    assert clip_sampler(4) == Uniform(4)
+    assert clip_sampler(4, None, 0.25) == Uniform(4, 0.25)
+    assert clip_sampler(4, 5.0, 0.25) == Window(4, 5.0, 0.25)

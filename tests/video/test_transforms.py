@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from whenwhere._torchvision import ensure_torchvision
-from whenwhere.video import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid
+from whenwhere.video import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
 
 SIZES = [(320, 240), (240, 320), (224, 224), (333, 97), (64, 48), (640, 360)]
 PREPROCESSINGS = [
@@ -13,6 +15,8 @@ PREPROCESSINGS = [
     Preprocessing(size=112, resize="crop"),
     Preprocessing(size=112, resize="crop", resize_short=112),
     Preprocessing(size=112, interpolation="bicubic"),
+    Preprocessing(size=112, frame_size=(340, 256)),
+    Preprocessing(size=112, resize="crop", frame_size=(340, 256)),
 ]
 EXACT = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -189,3 +193,23 @@ def test_impossible_preprocessing(options: dict) -> None:
 def test_impossible_augmentation(options: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         Augmentation(**options)
+
+
+@pytest.mark.parametrize("resize_how", ["squash", "crop"])
+def test_frames_are_brought_to_one_size_first(resize_how: str) -> None:
+    clip = smooth(120, 90, 2)
+    alone = Preprocessing(size=64, resize=resize_how)
+    ours = replace(alone, frame_size=(85, 64))
+    assert torch.equal(ours(clip), alone(resize(clip, (64, 85))))
+    assert torch.equal(Augmentation()(clip, ours, seeded(1)), Augmentation()(resize(clip, (64, 85)), alone, seeded(1)))
+
+
+def test_the_area_is_in_pixels_of_the_original_whatever_the_size_in_between() -> None:
+    assert Preprocessing(size=64, frame_size=(340, 256)).area(720, 1280) == pytest.approx((0, 0, 720, 1280))
+    x0, y0, x1, y1 = Preprocessing(size=256, resize="crop", resize_short=256, frame_size=(340, 256)).area(680, 1024)
+    assert (x0, y0, x1, y1) == pytest.approx((84, 0, 596, 1024))
+
+
+def test_an_impossible_frame_size_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"frame_size must be \(width, height\)"):
+        Preprocessing(frame_size=(0, 256))

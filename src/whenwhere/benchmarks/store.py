@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from whenwhere.datasets.loader import read_ahead
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import frame_features
 from whenwhere.features.store import FeatureStore, StoreSpec, StoreWriter
@@ -24,11 +25,6 @@ HEADS = {
     "small": SpatioTemporalAttentionOptions(hidden=32, steps=8, mask_widths=(64, 32)),
     "paper": SpatioTemporalAttentionOptions(variant="paper"),
 }
-
-
-# data.workers as it serves each: reading ahead in a process of its own hides the disk behind a small head's short
-# steps; beside a head of a gigabyte the fork costs more, in pages copied, than the reading.
-WORKERS = {"small": 1, "paper": 0}
 
 
 def forget(path: Path) -> None:
@@ -55,7 +51,7 @@ class _FromStore(Dataset[Tensor]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Tensor:
-        return self.store.read(self.names[index])
+        return self.store.read(self.names[index]).clone()  # a map alone would read nothing yet
 
 
 def benchmark_store(
@@ -92,8 +88,8 @@ def benchmark_store(
                 seconds.append(_epoch(head, memory[:count]))
                 forget(part)
                 stored = _FromStore(FeatureStore(folder, spec))
-                ahead = DataLoader(Subset(stored, range(count)), batch_size=None, num_workers=WORKERS[name])
-                ratios.append(_epoch(head, ahead) / seconds[-1])
+                loader = DataLoader(Subset(stored, range(count)), batch_size=None)
+                ratios.append(_epoch(head, read_ahead(loader)) / seconds[-1])
             result[f"{name}_epoch_ratio"] = sorted(ratios)[len(ratios) // 2]
             if backbone is not None:
                 per_clip = sorted(seconds)[len(seconds) // 2] / count

@@ -123,6 +123,7 @@ def features_command(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_class_arguments(BackboneOptions, "backbone")
     parser.add_argument("--frames", type=int, default=16, help="evenly spaced frames of each clip")
+    parser.add_argument("--fps", type=float, help="this many frames a second about each clip's middle instead")
     parser.add_argument("--precision", choices=["float16", "int8"], default="float16", help="of what is kept")
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth clip from the Ith on, for N jobs at once")
     parser.add_argument("--verify", action="store_true", help="check what is there against its checksums instead")
@@ -133,14 +134,15 @@ def features_command(arguments: list[str]) -> int:
 
     backbone = Backbone(BackboneOptions(**parsed.backbone.as_dict()))
     if parsed.verify:
-        damaged = FeatureStore(parsed.out, feature_spec(backbone, parsed.frames, parsed.precision)).verify()
+        spec = feature_spec(backbone, parsed.frames, parsed.precision, parsed.fps)
+        damaged = FeatureStore(parsed.out, spec).verify()
         for entry in damaged:
             say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
         say(f"{len(damaged)} damaged")
         return FAILED if damaged else 0
     clips = _shard(read_clips(parsed.data), parsed.shard)
 
-    result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20))
+    result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps)
     report_broken(result.broken)
     say(f"{len(result.kept)} clips in {parsed.out}")
     return 0

@@ -70,9 +70,11 @@ def _evaluate_run(run: Path, network: Any, data: Any, split: str) -> None:
     from whenwhere.evaluation.measure import all_scores, predict
     from whenwhere.evaluation.tables import scores_json, scores_table
 
-    scores = list(all_scores(predict(network, getattr(data, split))))
+    predictions = predict(network, getattr(data, split))
+    report_broken([("", cause) for cause in predictions.broken])
+    scores = list(all_scores(predictions))
     Console().print(scores_table(scores, f"{run}, {split} split"))
-    record = {"split": split, "broken": len(data.broken), "scores": scores_json(scores)}
+    record = {"split": split, "broken": len(data.broken) + len(predictions.broken), "scores": scores_json(scores)}
     (run / f"metrics_{split}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +13,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from whenwhere.structures import Clip
-from whenwhere.video import Augmentation, Preprocessing, Uniform, make_sampler, read_frames
+from whenwhere.video import (
+    Augmentation,
+    Preprocessing,
+    RandomSegment,
+    VideoError,
+    Window,
+    clip_sampler,
+    read_frames,
+)
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -56,9 +67,9 @@ class Maps(Protocol):
 class FeatureDataset(Dataset):
     """Clips as features held in memory.
 
-    Training draws T of the F stored frames, one from each of T equal stretches (TSN's segment sampling),
-    and mirrors half of the clips; evaluation takes the middle of each stretch, or with several ``views`` several
-    moments of it, `(V, T, C, H, W)`.
+    Training draws T of the F stored frames, one from each of T equal stretches (TSN's segment sampling), or T in a row,
+    and mirrors half of the clips; evaluation takes the middle, or with several ``views`` several moments,
+    `(V, T, C, H, W)`.
 
     Args:
         features: `(N, F, C, H, W)`, or what gives a clip's `(F, C, H, W)` by its index and has such a shape.
@@ -67,6 +78,7 @@ class FeatureDataset(Dataset):
         seed: of the draws; None: evaluation.
         truth: per-clip ``active`` `(N, F)` and ``boxes`` `(N, F, 4)` in [0, 1], where known.
         mirror: mirror feature maps left and right in training.
+        consecutive: frames in a row, because the rate at which they were stored matters.
     """
 
     def __init__(
@@ -77,11 +89,12 @@ class FeatureDataset(Dataset):
         seed: int | None = None,
         truth: dict[str, Tensor] | None = None,
         mirror: bool = True,
+        consecutive: bool = False,
     ) -> None:
         if frames > features.shape[1]:
             raise ValueError(f"{frames} frames asked for, {features.shape[1]} stored for each clip")
         self.features, self.labels, self.frames, self.seed = features, labels, frames, seed
-        self.truth, self.mirror = truth or {}, mirror
+        self.truth, self.mirror, self.consecutive = truth or {}, mirror, consecutive
         self.epoch = 0
         self.views = Views()
 
@@ -106,8 +119,10 @@ class FeatureDataset(Dataset):
         return sample
 
     def _at(self, moments: Tensor) -> Tensor:
-        """Numbers of the stored frames at a moment `(T,)` in [0, 1) of each of T stretches."""
+        """Numbers of the stored frames at a moment `(T,)` in [0, 1) of each of T stretches; the first places a row."""
         stored = self.features.shape[1]
+        if self.consecutive:
+            return int(moments[0] * (stored - self.frames + 1)) + torch.arange(self.frames)
         return ((torch.arange(self.frames) + moments) * stored / self.frames).long().clamp(max=stored - 1)
 
 
@@ -115,7 +130,13 @@ class VideoDataset(Dataset):
     """Clips decoded when asked for, for training the backbone too.
 
     Yields dicts of ``frames`` `(T, 3, size, size)` float32, in an evaluation with several ``views``
-    `(V, T, 3, size, size)`, and ``label``.
+    `(V, T, 3, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
+    next clip that can be takes its place; in an evaluation its label is -1, see :func:`readable`.
+
+    Args:
+        frames: T.
+        seed: of the draws; None: evaluation.
+        fps: take frames at this rate; None: over the clip's whole length.
     """
 
     def __init__(
@@ -125,28 +146,48 @@ class VideoDataset(Dataset):
         frames: int,
         preprocessing: Preprocessing,
         seed: int | None = None,
+        fps: float | None = None,
     ) -> None:
         self.clips, self.classes, self.preprocessing, self.seed = list(clips), list(classes), preprocessing, seed
-        self.frames = frames
+        self.frames, self.fps = frames, fps
         self.epoch = 0
         self.views = Views()
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        clip = self.clips[index]
-        label = torch.tensor(self.classes.index(str(clip.label)))
-        if self.seed is None:
-            views = self._views(clip.path)
-            return {"frames": views if len(views) > 1 else views[0], "label": label}
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        broken = ""
+        for number in range(len(self.clips)):
+            clip = self.clips[(index + number) % len(self.clips)]
+            try:
+                frames = self._drawn(clip.path, index) if self.seed is not None else self._seen(clip.path)
+            except VideoError as error:
+                broken = broken or str(error)
+                if self.seed is None:
+                    return {"frames": self._nothing(), "label": torch.tensor(-1), "broken": broken}
+                continue
+            return {"frames": frames, "label": torch.tensor(self.classes.index(str(clip.label))), "broken": broken}
+        raise VideoError(f"none of the {len(self.clips)} clips can be decoded; the first: {broken}")
+
+    def _drawn(self, path: str, index: int) -> Tensor:
+        assert self.seed is not None
         generator = sample_generator(self.seed, self.epoch, index)
-        pixels = read_frames(clip.path, make_sampler("random_segment", self.frames), generator).pixels
-        return {"frames": Augmentation()(pixels, self.preprocessing, generator), "label": label}
+        sampler = RandomSegment(self.frames) if self.fps is None else Window(self.frames, self.fps)
+        return Augmentation()(read_frames(path, sampler, generator).pixels, self.preprocessing, generator)
+
+    def _seen(self, path: str) -> Tensor:
+        views = self._views(path)
+        return views if len(views) > 1 else views[0]
+
+    def _nothing(self) -> Tensor:
+        count = self.views.clips * self.views.crops
+        shape = (self.frames, 3, self.preprocessing.size, self.preprocessing.size)
+        return torch.zeros((count, *shape) if count > 1 else shape)
 
     def _views(self, path: str) -> Tensor:
         """`(V, T, 3, size, size)`, from one pass through the file."""
-        samplers = [Uniform(self.frames, moment) for moment in self.views.moments]
+        samplers = [clip_sampler(self.frames, self.fps, moment) for moment in self.views.moments]
         wanted: list[np.ndarray] = []
 
         def all_of_them(timestamps: np.ndarray, duration: float, generator: torch.Generator | None) -> np.ndarray:
@@ -159,6 +200,13 @@ class VideoDataset(Dataset):
         return torch.cat([self.preprocessing.crops(pixels, self.views.crops) for pixels in clips])
 
 
+def readable(batch: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A batch of :class:`VideoDataset` without the clips that could not be decoded, and why they could not."""
+    causes = [cause for cause in batch.pop("broken", ()) if cause]
+    kept = batch["label"] >= 0
+    return ({name: value[kept] for name, value in batch.items()} if causes else batch), causes
+
+
 def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     """A generator of its own for every sample, so that neither workers nor a restart change a draw."""
     mixed = (seed * 1_000_003 + epoch) * 1_000_003 + index
@@ -168,3 +216,18 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
     """The order in which an epoch visits its samples."""
     return torch.randperm(length, generator=sample_generator(seed, epoch, -1)).tolist()
+
+
+def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The same items, each made in a thread while the one before is being used.
+
+    Hides the disk behind the training step. A process would be in its own way here: beside a head of a gigabyte the
+    pages a fork has to copy cost more than the reading.
+    """
+    coming = iter(items)
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        ahead = thread.submit(next, coming, end)
+        while (item := ahead.result()) is not end:
+            ahead = thread.submit(next, coming, end)
+            yield item  # type: ignore[misc]

@@ -29,6 +29,12 @@ def class_names(clips: Sequence[Clip]) -> tuple[str, ...]:
     return names
 
 
+def with_one_label(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """Clips to learn one label each from, and those with several, which the paper leaves out (THUMOS14, B.1)."""
+    several = [clip for clip in clips if len(clip.labels) > 1]
+    return [clip for clip in clips if len(clip.labels) <= 1], several
+
+
 def split_clips(
     clips: Sequence[Clip], val_share: float, test_share: float = 0.2, seed: int = 0
 ) -> dict[str, list[Clip]]:

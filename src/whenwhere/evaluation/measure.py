@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from whenwhere.datasets.loader import Views
+from whenwhere.datasets.loader import Views, readable
 from whenwhere.localization import LocalizationOptions, important_frames, mask_boxes
 from whenwhere.metrics.spatial import box_iou, peak, pointing_hit
 from whenwhere.metrics.temporal import frame_iou
 from whenwhere.models import AttentionOutput, Network
 from whenwhere.models.evidence import class_evidence, smooth
+from whenwhere.video import VideoError
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Predictions:
         weights, importance: `(N, T)`.
         active: `(N, T)` bool; None when it is not known when.
         boxes: `(N, T, 4)` in [0, 1], NaN outside; None when it is not known where.
+        broken: why further clips could not be decoded; they are part of no number.
     """
 
     logits: Tensor
@@ -39,6 +42,7 @@ class Predictions:
     importance: Tensor
     active: Tensor | None
     boxes: Tensor | None
+    broken: tuple[str, ...] = ()
 
 
 @torch.no_grad()
@@ -48,8 +52,13 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
     device = next(network.head.parameters()).device
     views: Views = getattr(dataset, "views", Views())
     columns: dict[str, list[Tensor]] = {}
-    for batch in DataLoader(dataset, batch_size, num_workers=workers):
-        batch = {name: value.to(device) for name, value in batch.items()}
+    broken: list[str] = []
+    for loaded in DataLoader(dataset, batch_size, num_workers=workers):
+        whole, causes = readable(loaded)
+        broken += causes
+        if not len(whole["label"]):
+            continue
+        batch = {name: value.to(device) for name, value in whole.items()}
         if views != Views():
             batch |= {name: batch[name].flatten(0, 1) for name in ("features", "frames") if name in batch}
         features = network.features(batch)
@@ -69,7 +78,10 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
         for name, value in row.items():
             columns.setdefault(name, []).append(value.float().cpu() if value.is_floating_point() else value.cpu())
     joined = {name: torch.cat(parts) for name, parts in columns.items()}
-    return Predictions(**{"active": None, "boxes": None, "evidence": None, **joined})  # type: ignore[arg-type]
+    if not joined:
+        raise VideoError(f"none of the clips can be decoded; the first: {broken[0]}")
+    known: dict[str, Any] = {"active": None, "boxes": None, "evidence": None, **joined}
+    return Predictions(**known, broken=tuple(broken))
 
 
 def _average_views(output: AttentionOutput, videos: int, views: Views) -> AttentionOutput:

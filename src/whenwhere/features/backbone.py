@@ -35,6 +35,7 @@ class BackboneOptions:
         feature: which of the model's feature maps, -1 being the last.
         size: side of the square input in pixels; None: what belongs to the weights.
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
+        frame_size: width and height in pixels to which frames are brought first; None: left as they are.
         trainable: fine-tune it with the head instead of keeping it frozen.
     """
 
@@ -43,6 +44,7 @@ class BackboneOptions:
     feature: int = -1
     size: int | None = None
     resize: str = "squash"
+    frame_size: tuple[int, int] | None = None
     trainable: bool = False
 
 
@@ -176,11 +178,16 @@ def _preprocessing(options: BackboneOptions, metadata: dict[str, str], model: An
         return tuple(float(value) for value in values or getattr(Preprocessing, name))  # type: ignore[return-value]
 
     size = options.size or int(metadata.get("input_size", (config.get("input_size") or (3, 224, 224))[-1]))
-    return Preprocessing(size=size, resize=options.resize, mean=numbers("mean"), std=numbers("std"))
+    return Preprocessing(
+        size=size, resize=options.resize, frame_size=options.frame_size, mean=numbers("mean"), std=numbers("std")
+    )
 
 
 def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(preprocessing), sort_keys=True).encode())
+    known = asdict(preprocessing)
+    if preprocessing.frame_size is None:
+        del known["frame_size"]  # features stored before there was such an option stay valid
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -16,7 +16,7 @@ from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.features.store import FeatureStore, Precision, StoreSpec, StoreWriter
 from whenwhere.structures import Clip
-from whenwhere.video import VideoError, make_sampler, read_frames
+from whenwhere.video import VideoError, clip_sampler, read_frames
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
@@ -75,9 +75,12 @@ def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | 
     return torch.cat(parts)
 
 
-def feature_spec(backbone: Backbone, frames: int, precision: Precision = "float16") -> StoreSpec:
-    """What features of ``frames`` evenly spaced frames are, for a store."""
-    return StoreSpec(backbone.identity, f"uniform {frames}", precision)
+def feature_spec(
+    backbone: Backbone, frames: int, precision: Precision = "float16", fps: float | None = None
+) -> StoreSpec:
+    """What features of ``frames`` frames, evenly spaced or ``fps`` a second, are, for a store."""
+    sampling = f"uniform {frames}" if fps is None else f"window {frames} at {fps:g} fps"
+    return StoreSpec(backbone.identity, sampling, precision)
 
 
 def extract(
@@ -88,6 +91,7 @@ def extract(
     folder: str | Path | None = None,
     precision: Precision = "float16",
     progress: Progress | None = None,
+    fps: float | None = None,
 ) -> ClipFeatures:
     """Features of ``frames`` evenly spaced frames of every clip; a clip that cannot be decoded is reported and skipped.
 
@@ -97,11 +101,12 @@ def extract(
             they are found. None: nothing is kept.
         precision: of the store.
         progress: called with clips done and clips in all.
+        fps: look at the middle of each clip at this rate instead.
 
     Raises:
         VideoError: not one clip can be read.
     """
-    sampler = make_sampler("uniform", frames=frames)
+    sampler = clip_sampler(frames, fps)
 
     def features_of(clip: Clip, projection: Projection | None) -> tuple[Tensor, Sequence[float]]:
         read = read_frames(clip.path, sampler)
@@ -114,7 +119,7 @@ def extract(
             kept.append(index)
             parts.append(done)
         return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken))
-    store = FeatureStore(folder, feature_spec(backbone, frames, precision))
+    store = FeatureStore(folder, feature_spec(backbone, frames, precision, fps))
     hashes = ContentHashes(Path(folder) / HASHES)
     result = _into_store(clips, store, hashes, lambda clip: features_of(clip, None), progress)
     return replace(result, features=_projected(result.features, projection)) if projection else result
@@ -178,15 +183,16 @@ def fit_projection(
     most_clips: int = 100,
     seed: int = 0,
     progress: Progress | None = None,
+    fps: float | None = None,
 ) -> Projection:
     """Fit a :class:`Projection` on four frames of up to ``most_clips`` of these (training) clips.
 
     Args:
-        frames, folder, precision: as :func:`extract`; with a store its features are used, and made where missing.
+        frames, folder, precision, fps: as :func:`extract`; with a store its features are used, and made where missing.
     """
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:most_clips].tolist()
     chosen = [clips[index] for index in order]
-    features = extract(chosen, backbone, None, frames if folder else 4, folder, precision, progress).features
+    features = extract(chosen, backbone, None, frames if folder else 4, folder, precision, progress, fps).features
     picked = torch.linspace(0, features.shape[1] - 1, min(4, features.shape[1])).long()
     cells = [features[index][picked].float().permute(0, 2, 3, 1).flatten(0, 2) for index in range(len(features))]
     return Projection.fit(torch.cat(cells), components)

@@ -29,6 +29,8 @@ class DataOptions:
         path: CSV manifest or folder with a folder per class (videos, mosaic), or the bank's file.
         background: label of the clips that fill a mosaic's other cells.
         frames: T, frames the model sees of a clip.
+        fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the
+            middle; None: T over the clip's whole length.
         stored_frames: frames kept of each clip; training draws T of them. None: T, for mosaics 24.
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
@@ -44,6 +46,7 @@ class DataOptions:
     path: str | None = None
     background: str | None = None
     frames: int = 16
+    fps: float | None = None
     stored_frames: int | None = None
     components: int | None = None
     val_share: float = 0.2

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from whenwhere.datasets.loader import FeatureDataset, VideoDataset
 from whenwhere.datasets.manifest import ManifestError, read_clips
 from whenwhere.datasets.mosaic import ClipBank, MosaicDataset
-from whenwhere.datasets.splits import class_names, split_clips
+from whenwhere.datasets.splits import class_names, split_clips, with_one_label
 from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
@@ -78,7 +78,11 @@ def _required_path(options: DataOptions, what: str) -> Path:
 
 def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     options = config.data
-    clips = read_clips(_required_path(options, "a CSV manifest or a folder with a folder per class"))
+    clips, several = with_one_label(
+        read_clips(_required_path(options, "a CSV manifest or a folder with a folder per class"))
+    )
+    if several:
+        log(f"{len(several)} clips with several labels are left out, the first {several[0].path}")
     classes = class_names(clips)
     splits = split_clips(clips, options.val_share, seed=options.split_seed)
     backbone = Backbone(config.backbone)
@@ -93,6 +97,7 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
             torch.tensor([classes.index(str(splits[name][index].label)) for index in table.kept]),
             options.frames,
             seed=config.fit.seed if name == "train" else None,
+            consecutive=options.fps is not None,
         )
         for name, table in tables.items()
     }
@@ -117,7 +122,9 @@ def _decoded_videos(
         broken += causes
         seed = config.fit.seed if name == "train" else None
         if readable:
-            sets[name] = VideoDataset(readable, classes, config.data.frames, backbone.preprocessing, seed)
+            sets[name] = VideoDataset(
+                readable, classes, config.data.frames, backbone.preprocessing, seed, config.data.fps
+            )
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
     return Data(classes, backbone.channels, sets["train"], sets.get("val"), sets.get("test"), backbone, None, broken)
@@ -141,17 +148,19 @@ def _extract_splits(
     projection: Projection | None,
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
     """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
-    cache, components = config.data.cache, config.data.components
+    cache, components, fps = config.data.cache, config.data.components, config.data.fps
     if components and projection is None:
         log(f"fitting a projection to {components} channels on training clips")
-        projection = fit_projection(splits["train"], backbone, components, frames, cache, config.data.precision)
+        projection = fit_projection(
+            splits["train"], backbone, components, frames, cache, config.data.precision, fps=fps
+        )
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
     for name, clips in splits.items():
         if not clips:
             continue
         log(f"features of {len(clips)} {name} clips, {frames} frames each")
-        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision)
+        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, fps=fps)
         check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
         broken += tables[name].broken
     return tables, projection, broken

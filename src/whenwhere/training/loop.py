@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from whenwhere.datasets.loader import epoch_order
+from whenwhere.datasets.loader import epoch_order, read_ahead, readable
 from whenwhere.losses import LossOptions, attention_loss
 from whenwhere.models import Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
 from whenwhere.training.config import FitOptions, TrainConfig
-from whenwhere.training.data import Data
+from whenwhere.training.data import Data, check_broken
 from whenwhere.training.health import attention_health, health_warning
 from whenwhere.training.logs import RunLog
 
@@ -79,6 +79,7 @@ class Run:
             else None
         )
         self.at = Progress()
+        self.broken: dict[str, dict[str, str]] = {}
         self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
         self.updates = config.fit.epochs * math.ceil(self.batches / config.fit.accumulate)
         self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
@@ -215,10 +216,11 @@ class Run:
 
     def _loader(self, dataset: Dataset, training: bool) -> Iterator[dict[str, Tensor]]:
         """Batches; in training in the epoch's own order, from where the run stands."""
-        size = self.config.fit.batch_size
+        size, clips = self.config.fit.batch_size, len(dataset)  # type: ignore[arg-type]
+        split = "training" if dataset is self.data.train else "validation"
         if training:
             dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
-            order = epoch_order(len(dataset), self.config.fit.seed, self.at.epoch)  # type: ignore[arg-type]
+            order = epoch_order(clips, self.config.fit.seed, self.at.epoch)
             dataset = Subset(dataset, order[self.at.batch * size :])
         loader = DataLoader(
             dataset,
@@ -228,7 +230,23 @@ class Run:
             # Drawn here, not from the global state, so that a restart within an epoch finds it unchanged.
             generator=torch.Generator().manual_seed(0),
         )
-        yield from self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)  # type: ignore[misc]
+        batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
+        for batch in batches if self.config.data.workers else read_ahead(batches):
+            whole, causes = readable(batch)
+            self._count_broken(causes, clips, split)
+            if len(whole["label"]):
+                yield whole
+
+    def _count_broken(self, causes: list[str], clips: int, split: str) -> None:
+        """Tell of clips that turn out not to decode, each once, and stop when they are too many."""
+        known = self.broken.setdefault(split, {})
+        for cause in causes:
+            path = cause.partition(": ")[0]
+            if path not in known:
+                known[path] = cause
+                self.data.broken.append((path, cause))
+                self.log.warn(f"skipped: {cause}")
+        check_broken(list(known.items()), clips, self.config.data.max_broken, split)
 
 
 class Means:

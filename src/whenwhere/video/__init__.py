@@ -2,7 +2,16 @@
 
 from whenwhere.video.indexing import VideoError, VideoInfo, header_rate
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
-from whenwhere.video.sampling import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
+from whenwhere.video.sampling import (
+    FixedRate,
+    RandomSegment,
+    Strided,
+    Uniform,
+    Window,
+    clip_sampler,
+    frames_at,
+    make_sampler,
+)
 from whenwhere.video.transforms import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
 from whenwhere.video.writer import VideoWriter, write_video
 
@@ -18,6 +27,8 @@ __all__ = [
     "VideoError",
     "VideoInfo",
     "VideoWriter",
+    "Window",
+    "clip_sampler",
     "frames_at",
     "grid_to_pixels",
     "header_rate",

@@ -109,9 +109,41 @@ class FixedRate:
         return frames_at(timestamps, np.arange(count) / self.fps)
 
 
+@dataclass(frozen=True)
+class Window:
+    """``frames`` moments ``1 / fps`` seconds apart, from a random start with a generator.
+
+    Without one, ``place`` in [0, 1] says where: 0 at the video's start, 0.5 about its middle. A video too short for
+    that is seen from its start to its end at that rate, then its last frame again and again.
+    """
+
+    frames: int
+    fps: float
+    place: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require(self, self.frames >= 1, "frames must be at least 1")
+        _require(self, self.fps > 0 and math.isfinite(self.fps), "fps must be a positive number")
+        _require(self, 0 <= self.place <= 1, "place must be between 0 and 1")
+
+    def __call__(self, timestamps: np.ndarray, duration: float, generator: torch.Generator | None = None) -> np.ndarray:
+        room = max(0.0, duration - self.frames / self.fps)
+        share = self.place if generator is None else float(torch.rand((), generator=generator, dtype=torch.float64))
+        return frames_at(timestamps, room * share + np.arange(self.frames) / self.fps)
+
+
+def clip_sampler(frames: int, fps: float | None = None, moment: float = 0.5) -> Uniform | Window:
+    """How a clip is looked at without chance: ``frames`` over its whole length, or at ``fps`` where that is given.
+
+    Args:
+        moment: which of several looks, in (0, 1): the moment of each time slot, or the window's place.
+    """
+    return Uniform(frames, moment) if fps is None else Window(frames, fps, moment)
+
+
 def make_sampler(
     name: str, frames: int, stride: int = 2, fps: float = 8.0
-) -> Uniform | RandomSegment | Strided | FixedRate:
+) -> Uniform | RandomSegment | Strided | FixedRate | Window:
     """Sampler by its name in a configuration; ``frames`` is the most a fixed rate may give.
 
     Raises:
@@ -126,4 +158,6 @@ def make_sampler(
             return Strided(frames, stride)
         case "fixed_rate":
             return FixedRate(fps, max_frames=frames)
-    raise ValueError(f"unknown sampler {name!r}; choose uniform, random_segment, strided or fixed_rate")
+        case "window":
+            return Window(frames, fps)
+    raise ValueError(f"unknown sampler {name!r}; choose uniform, random_segment, strided, fixed_rate or window")

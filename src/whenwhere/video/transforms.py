@@ -26,6 +26,8 @@ class Preprocessing:
         resize: "squash" resizes the whole frame to the input, as the paper does; "crop" resizes the short side
             to ``resize_short`` and cuts out the centre.
         resize_short: pixels; None is ``size / 0.875``, the usual 256 for 224. For "crop" only.
+        frame_size: ``(width, height)`` to which whole frames are brought before anything else, as in data sets that
+            are kept as pictures of one size (Moments in Time: 340 x 256); None: left as they are.
         mean, std: of RGB in [0, 1].
         interpolation: "bilinear" or "bicubic", both antialiased.
     """
@@ -33,6 +35,7 @@ class Preprocessing:
     size: int = 224
     resize: str = "squash"
     resize_short: int | None = None
+    frame_size: tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
@@ -46,11 +49,14 @@ class Preprocessing:
             raise ValueError(f"Preprocessing.interpolation must be bilinear or bicubic, got {self.interpolation!r}")
         if self.resize_short is not None and self.resize_short < self.size:
             raise ValueError(f"Preprocessing.resize_short {self.resize_short} is smaller than size {self.size}")
+        if self.frame_size is not None and (len(self.frame_size) != 2 or min(self.frame_size) < 1):
+            raise ValueError(f"Preprocessing.frame_size must be (width, height) or None, got {self.frame_size}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError(f"Preprocessing needs mean and std > 0 of 3 channels, got {self.mean} and {self.std}")
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(T, 3, H, W)` uint8 -> `(T, 3, size, size)` float32, normalised."""
+        pixels = self.one_size(pixels)
         height, width = pixels.shape[-2:]
         resized_width, resized_height, left, top = self._placement(width, height)
         pixels = resize(pixels, (resized_height, resized_width), self.interpolation)
@@ -71,6 +77,7 @@ class Preprocessing:
             raise ValueError(f"crops must be 1, 3 or 10, got {count}")
         if self.resize == "squash":
             raise ValueError("several crops need resize: crop; squash shows the whole frame already")
+        pixels = self.one_size(pixels)
         height, width = pixels.shape[-2:]
         resized_width, resized_height, left, top = self._placement(width, height)
         right, bottom = resized_width - self.size, resized_height - self.size
@@ -81,6 +88,12 @@ class Preprocessing:
         cut = torch.stack([pixels[..., y : y + self.size, x : x + self.size] for x, y in places])
         return self.normalise(cut if count == 3 else torch.cat([cut, cut.flip(-1)]))
 
+    def one_size(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`(..., H, W)` brought to ``frame_size``, if there is one."""
+        if self.frame_size is None:
+            return pixels
+        return resize(pixels, (self.frame_size[1], self.frame_size[0]), self.interpolation)
+
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(..., 3, H, W)` uint8 -> float32 with the mean taken off, divided by the deviation."""
         mean = torch.tensor(self.mean).view(3, 1, 1)
@@ -89,7 +102,7 @@ class Preprocessing:
 
     def area(self, width: int, height: int) -> Area:
         """``(x0, y0, x1, y1)`` pixels of a ``width`` x ``height`` frame that the input covers."""
-        resized_width, resized_height, left, top = self._placement(width, height)
+        resized_width, resized_height, left, top = self._placement(*(self.frame_size or (width, height)))
         x, y = width / resized_width, height / resized_height
         return left * x, top * y, (left + self.size) * x, (top + self.size) * y
 
@@ -134,6 +147,7 @@ class Augmentation:
 
     def __call__(self, pixels: torch.Tensor, preprocessing: Preprocessing, generator: torch.Generator) -> torch.Tensor:
         """`(T, 3, H, W)` uint8 -> `(T, 3, size, size)` float32, normalised; all chance comes from ``generator``."""
+        pixels = preprocessing.one_size(pixels)
         height, width = pixels.shape[-2:]
         left, top, cut_width, cut_height = self.draw_cut(width, height, generator)
         pixels = pixels[..., top : top + cut_height, left : left + cut_width]
