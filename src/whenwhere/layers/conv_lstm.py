@@ -37,8 +37,14 @@ class ConvLSTM(nn.Module):
             else nn.Conv2d(channels, 4 * hidden, kernel, padding=kernel // 2, bias=False)
         )
         self.state_conv = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2)
-        # Forget gates start open (Jozefowicz et al. 2015), so early steps reach the readout.
-        self.state_conv.bias = nn.Parameter(torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(hidden))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """What the two convolutions do not do themselves: forget gates start open (Jozefowicz et al. 2015), so that
+        early steps reach the readout."""
+        with torch.no_grad():
+            bias: Tensor = self.state_conv.bias  # type: ignore[assignment]
+            bias.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(self.hidden))
 
     def input_gates(self, inputs: Tensor) -> Tensor:
         """`(N, C, H, W)` to the inputs' share of the gates, `(N, 4 D, H, W)`."""

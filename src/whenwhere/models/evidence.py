@@ -6,6 +6,8 @@ lie on the one that happens; evidence has.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +39,42 @@ def class_evidence(head: nn.Module, features: Tensor, classes: Tensor) -> tuple[
         through = output.mask if output.mask.requires_grad else features
         (gradient,) = torch.autograd.grad(lead.sum(), through)
     return AttentionOutput(*(value.detach() for value in output)), (gradient * through.detach()).sum(2)
+
+
+def grad_cam(
+    head: nn.Module, features: Tensor, classes: Tensor, pool: Literal["frame", "clip"] = "frame"
+) -> tuple[AttentionOutput, Tensor]:
+    """Forward pass, and Grad-CAM of each clip's class on the features the head is given (Selvaraju et al. 2017).
+
+    Channels are weighted by the mean gradient of the class's logit, added up and rectified. It is a control: it
+    needs no attention, only a gradient.
+
+    Args:
+        head, features, classes: as :func:`class_evidence`; the head in evaluation mode, or clips mix.
+        pool: ``frame`` averages gradients over the cells of each frame (2D Grad-CAM, frame by frame), ``clip`` over
+            its frames too (3D Grad-CAM).
+
+    Returns:
+        Output and map `(B, T, H, W)`, >= 0; all 0 where nothing speaks for the class.
+    """
+    if pool not in ("frame", "clip"):
+        raise ValueError(f"pool must be frame or clip, got {pool!r}")
+    with torch.enable_grad():
+        features = features.detach().requires_grad_()
+        output = head(features)
+        (gradient,) = torch.autograd.grad(output.logits.gather(1, classes[:, None]).sum(), features)
+    weights = gradient.mean(dim=(3, 4) if pool == "frame" else (1, 3, 4), keepdim=True)
+    return AttentionOutput(*(value.detach() for value in output)), (weights * features.detach()).sum(2).relu()
+
+
+def temporal_profile(maps: Tensor) -> Tensor:
+    """When, by maps that say where: each frame's share of its clip, `(B, T, H, W)` >= 0 to `(B, T)`, sums to 1.
+
+    Uniform where a map is 0 everywhere.
+    """
+    mass = maps.mean(dim=(2, 3))
+    total = mass.sum(1, keepdim=True)
+    return torch.where(total > 0, mass / total.clamp_min(torch.finfo(mass.dtype).tiny), 1 / mass.shape[1])
 
 
 def smooth(evidence: Tensor) -> Tensor:
