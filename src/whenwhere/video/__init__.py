@@ -1,13 +1,15 @@
 """Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
 
-from whenwhere.video.indexing import VideoError, VideoInfo, header_rate
+from whenwhere.video.indexing import VideoError, VideoIndex, VideoInfo, build_index, header_rate
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
-from whenwhere.video.sampling import FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
-from whenwhere.video.transforms import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
+from whenwhere.video.sampling import Between, FixedRate, RandomSegment, Strided, Uniform, frames_at, make_sampler
+from whenwhere.video.transforms import Area, Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
 from whenwhere.video.writer import VideoWriter, write_video
 
 __all__ = [
+    "Area",
     "Augmentation",
+    "Between",
     "FixedRate",
     "Frames",
     "Preprocessing",
@@ -16,8 +18,10 @@ __all__ = [
     "Strided",
     "Uniform",
     "VideoError",
+    "VideoIndex",
     "VideoInfo",
     "VideoWriter",
+    "build_index",
     "frames_at",
     "grid_to_pixels",
     "header_rate",
