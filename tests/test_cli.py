@@ -122,7 +122,20 @@ def test_explain_goes_on_past_a_bad_file_and_says_so(run: Path, tmp_path: Path) 
     index = (out / "index.html").read_text()
     assert "good/report.html" in index
     assert "bad.mp4" in index
-    assert main(["explain", str(videos / "g*.mp4"), "--model", str(run), "--out", str(tmp_path / "again")]) == 0
+    again = ["explain", str(videos / "g*.mp4"), "--model", str(run), "--out", str(tmp_path / "again")]
+    assert main([*again, "--window", "0.5", "--overlap", "0.5"]) == 0
+    windowed = Explanation.load(tmp_path / "again" / "good" / "explanation.json")
+    assert len(windowed.times) > len(Explanation.load(out / "good" / "explanation.json").times)
+
+
+@pytest.mark.parametrize("option, value", [("--window", "-1"), ("--window", "0"), ("--overlap", "1")])
+def test_windows_that_cannot_be_end_in_a_sentence(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "x.mp4", "--model", str(tmp_path), "--out", str(tmp_path / "o"), option, value])
+    assert stop.value.code == 2
+    assert f"{option} must be" in capsys.readouterr().err
 
 
 def test_user_mistakes_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

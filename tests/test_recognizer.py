@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 import whenwhere
 from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
+from whenwhere.features.extract import frame_features
+from whenwhere.localization import LocalizationOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
 from whenwhere.recognizer import _merge_repeats, load
 from whenwhere.structures import Explanation
@@ -18,7 +20,7 @@ from whenwhere.training.checkpoint import MODEL_FILE, CheckpointError, ModelReco
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
 from whenwhere.training.data import build_data
 from whenwhere.training.loop import train
-from whenwhere.video import VideoError, write_video
+from whenwhere.video import Between, Uniform, VideoError, read_frames, write_video
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,80 @@ def test_explains_a_video_file(run: Path, video: Path, tmp_path: Path) -> None:
     assert all(0 <= box.x0 < box.x1 <= 80 and 0 <= box.y0 < box.y1 <= 60 for box in explanation.boxes)
     explanation.save(tmp_path / "e.json")
     assert Explanation.load(tmp_path / "e.json").to_dict() == explanation.to_dict()
+
+
+@pytest.fixture(scope="module")
+def stitched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three clips of three seconds each, joined."""
+    path = tmp_path_factory.mktemp("video") / "stitched.mp4"
+    generator = np.random.default_rng(0)
+    clips = [generator.integers(0, 255, (1, 60, 80, 3), dtype=np.uint8) for _ in range(3)]
+    write_video(path, (np.roll(clips[i // 30][0], i, axis=1) for i in range(90)), 10.0)
+    return path
+
+
+def test_a_window_as_long_as_the_video_changes_nothing(run: Path, stitched: Path) -> None:
+    recognizer = load(run)
+    assert recognizer.explain(stitched, window=100.0).to_dict() == recognizer.explain(stitched).to_dict()
+
+
+def test_each_window_is_seen_as_a_video_of_its_own(run: Path, stitched: Path) -> None:
+    recognizer = load(run)
+    explanation = recognizer.explain(stitched, window=3.0, overlap=0.0)
+    assert len(explanation.times) == 3 * 12
+    masks, probabilities, importance = [], [], []
+    for start in (0.0, 3.0, 6.0):
+        frames = read_frames(stitched, Between(Uniform(12), start, start + 3))
+        output = recognizer.recognize(frames)
+        masks.append(output.mask[0, :, 0])
+        probabilities.append(output.logits[0].softmax(-1))
+        importance.append(probabilities[-1].max() * output.importance[0] / output.importance.max())
+    np.testing.assert_allclose(explanation.masks, torch.cat(masks), atol=1e-5)
+    trace = torch.cat(importance)
+    np.testing.assert_allclose(explanation.importance, trace / trace.sum(), rtol=1e-3)
+    named = dict(explanation.labels)
+    for number, name in enumerate(recognizer.classes):
+        if name in named:
+            shares = [float(p[number]) for p in probabilities]
+            assert min(shares) - 1e-6 <= named[name] <= max(shares) + 1e-6
+
+
+def test_overlapping_windows_cover_the_video_and_look_at_a_frame_once(
+    run: Path, stitched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = load(run)
+    seen = []
+
+    def counting(pixels: torch.Tensor, *others: object) -> torch.Tensor:
+        seen.append(len(pixels))
+        return frame_features(pixels, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("whenwhere.recognizer.frame_features", counting)
+    explanation = recognizer.explain(stitched, window=3.6, overlap=0.5)  # frames 0.3 s apart, the same in both windows
+    assert len(explanation.times) == sum(seen) == 30
+    assert explanation.times[0] < 0.3
+    assert explanation.times[-1] > 8.7
+    assert sum(explanation.importance) == pytest.approx(1, abs=1e-4)
+    assert {segment.label for segment in explanation.segments} <= set(recognizer.classes)
+    assert all(0 <= s.start < s.end <= 9 + 1e-6 for s in explanation.segments)
+    tubes = recognizer.explain(stitched, localization=LocalizationOptions(rule="parts"), window=3.6)
+    assert tubes.segments
+    assert tubes.boxes
+    assert all(box.tube is not None for box in tubes.boxes)
+
+
+def test_a_video_that_is_slower_than_its_windows(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "slow.mp4"
+    write_video(path, (np.full((32, 32, 3), 40 * i, dtype=np.uint8) for i in range(6)), 1.0)
+    explanation = load(run).explain(path, window=0.7)
+    assert explanation.times == pytest.approx(range(6))
+
+
+def test_windows_that_cannot_be_are_an_error(run: Path, video: Path) -> None:
+    with pytest.raises(ValueError, match="window must be a positive number of seconds, got 0"):
+        load(run).explain(video, window=0.0)
+    with pytest.raises(ValueError, match="overlap must be a share"):
+        load(run).explain(video, window=1.0, overlap=1.0)
 
 
 def test_same_answer_twice_and_after_loading_again(run: Path, video: Path) -> None:

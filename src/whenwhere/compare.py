@@ -13,8 +13,9 @@ import yaml
 from rich.table import Table
 
 from whenwhere.datasets.mosaic import MosaicDataset
-from whenwhere.evaluation.measure import Score, all_scores, predict
+from whenwhere.evaluation.measure import predict
 from whenwhere.evaluation.probe import cell_probe
+from whenwhere.evaluation.scores import Score, all_scores
 from whenwhere.training.checkpoint import load_model
 from whenwhere.training.config import TrainConfig, options_from
 from whenwhere.training.data import Data, build_data
@@ -86,7 +87,10 @@ def compare(
             log(f"{variant}, seed {seed}")
             for score in _run(changed, data, out / f"{_slug(variant)}_{seed}", split):
                 measures.setdefault(score.name, []).append(score.value)
-                result["controls"][score.name] = {"n": score.count, **score.controls}
+                result["controls"][score.name] = {
+                    "n": score.count,
+                    **{name: known.value for name, known in score.controls.items()},
+                }
         result["variants"][variant] = measures
         (out / "comparison.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
@@ -104,8 +108,8 @@ def _run(config: TrainConfig, data: Data, out: Path, split: str) -> list[Score]:
         train(config, data, out, quiet=True)
         network, _ = load_model(out)
         scores = list(all_scores(predict(network, getattr(data, split))))
-        finished.write_text(json.dumps({"config": config.to_json(), "scores": [asdict(score) for score in scores]}))
-    return [Score(**score) for score in json.loads(finished.read_text())["scores"]]
+        finished.write_text(json.dumps({"config": config.to_json(), "scores": [score.to_dict() for score in scores]}))
+    return [Score.from_dict(score) for score in json.loads(finished.read_text())["scores"]]
 
 
 def comparison_table(result: dict[str, Any], title: str) -> Table:

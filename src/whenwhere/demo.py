@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
-from whenwhere.evaluation.measure import all_scores, predict
+from whenwhere.evaluation.measure import predict
+from whenwhere.evaluation.scores import all_scores
 from whenwhere.evaluation.tables import scores_json, scores_table
 from whenwhere.explain import explain_all
 from whenwhere.features.backbone import BackboneOptions

@@ -31,15 +31,22 @@ def find_videos(patterns: Sequence[str]) -> list[Path]:
     return list(found)
 
 
-def explain_to(recognizer: Recognizer, video: Path, folder: Path, top: int = 5) -> Explanation:
+def explain_to(
+    recognizer: Recognizer,
+    video: Path,
+    folder: Path,
+    top: int = 5,
+    window: float | None = None,
+    overlap: float = 0.5,
+) -> Explanation:
     """Explain one video into ``folder``: ``explanation.json``, ``overlay.mp4``, ``filmstrip.png``, ``report.html``.
 
-    The folder appears when all are written.
+    The folder appears when all are written. ``top``, ``window`` and ``overlap`` are those of `Recognizer.explain`.
 
     Raises:
         VideoError: the video cannot be read.
     """
-    explanation = recognizer.explain(video, top)
+    explanation = recognizer.explain(video, top, window=window, overlap=overlap)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -56,7 +63,13 @@ def explain_to(recognizer: Recognizer, video: Path, folder: Path, top: int = 5) 
 
 
 def explain_all(
-    recognizer: Recognizer, videos: Sequence[Path], out: Path, top: int = 5, log: Callable[[str], None] = print
+    recognizer: Recognizer,
+    videos: Sequence[Path],
+    out: Path,
+    top: int = 5,
+    log: Callable[[str], None] = print,
+    window: float | None = None,
+    overlap: float = 0.5,
 ) -> int:
     """Explain videos one by one, each into a folder of its own, and write ``index.html``.
 
@@ -68,12 +81,15 @@ def explain_all(
     for video in videos:
         name = _free_name(video.stem, used)
         try:
-            explanation = explain_to(recognizer, video, out / name, top)
+            explanation = explain_to(recognizer, video, out / name, top, window, overlap)
         except VideoError as error:
             log(f"failed: {error}")
             entries.append(IndexEntry(str(video), error=str(error)))
             continue
-        when = ", ".join(f"{s.start:.1f}-{s.end:.1f} s" for s in explanation.segments)
+        when = ", ".join(
+            ("" if s.label == explanation.label else f"{s.label} ") + f"{s.start:.1f}-{s.end:.1f} s"
+            for s in explanation.segments
+        )
         log(f"{video}: {explanation.label} ({explanation.score:.0%}), {when}: {out / name / 'report.html'}")
         entries.append(IndexEntry(str(video), explanation, report=f"{name}/report.html"))
     write_index(entries, out / "index.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,19 @@ import torch
 from torch import Tensor
 
 from whenwhere.features.extract import frame_features
-from whenwhere.localization import LocalizationOptions, find_boxes, find_segments
+from whenwhere.localization import (
+    LocalizationOptions,
+    Merged,
+    WindowResult,
+    find_boxes,
+    find_class_segments,
+    merge_windows,
+    plan_windows,
+)
 from whenwhere.models import AttentionOutput, Network
-from whenwhere.structures import Explanation
+from whenwhere.structures import Box, Explanation, Segment
 from whenwhere.training.checkpoint import CheckpointError, ModelRecord, load_model
-from whenwhere.video import Frames, clip_sampler, read_frames
+from whenwhere.video import Area, Between, Frames, VideoIndex, VideoInfo, build_index, clip_sampler, read_frames
 
 
 def load(run: str | Path) -> Recognizer:
@@ -44,7 +53,8 @@ class Recognizer:
             raise CheckpointError(f"{name} was trained on given features; without a backbone it cannot look at a video")
         self.network, self.record, self.name = network, record, name
         self.classes = record.classes
-        self.sampler = clip_sampler(record.config.data.clip_frames, record.config.data.fps)
+        frames, fps = record.config.data.clip_frames, record.config.data.fps
+        self.sampler, self.window = clip_sampler(frames, fps), frames / fps if fps else None
         preprocessing = network.backbone.preprocessing
         network.backbone.preprocessing = replace(preprocessing, size=preprocessing.size * record.config.data.cells)
 
@@ -57,44 +67,98 @@ class Recognizer:
         features = frame_features(frames.pixels, backbone, projection)  # type: ignore[arg-type]
         return self.network.head(features.unsqueeze(0))
 
-    def explain(self, path: str | Path, top: int = 5, localization: LocalizationOptions | None = None) -> Explanation:
+    def explain(
+        self,
+        path: str | Path,
+        top: int = 5,
+        localization: LocalizationOptions | None = None,
+        window: float | None = None,
+        overlap: float = 0.5,
+    ) -> Explanation:
         """Say what happens in a video, when, and where.
+
+        A long video is looked at in windows, each with as many frames as the model was trained on; how they are put
+        together says :func:`whenwhere.localization.merge_windows`. Then several classes may have segments.
 
         Args:
             path: any file FFmpeg reads.
             top: number of classes in the answer.
             localization: how attention is cut into segments and boxes.
+            window: seconds; None: the whole video is one window, or for a model trained at a fixed rate what its frames
+                last.
+            overlap: share of a window that lies in the next one too, in [0, 1).
 
         Raises:
             VideoError: the file cannot be read.
+            ValueError: a window that is not positive, an overlap out of range.
         """
-        frames = read_frames(path, self.sampler)
-        output = self.recognize(frames)
-        probabilities = output.logits[0].softmax(-1)
-        order = probabilities.argsort(descending=True)[:top].tolist()
-        label = self.classes[order[0]]
-        times, importance, weights, masks = _merge_repeats(
-            frames.times, output.importance[0], output.weights[0].mean(0), output.mask[0, :, 0]
-        )
-        backbone = self.network.backbone
-        assert backbone is not None
-        info = frames.info
-        area = backbone.preprocessing.area(info.width, info.height)
+        index = build_index(path)
+        length = next(seconds for seconds in (window, self.window, index.info.duration) if seconds is not None)
+        windows = plan_windows(index.info.duration, length, overlap)
+        seen = merge_windows(list(self._look(index, windows)))
+        order = np.argsort(-seen.probabilities, kind="stable")[:top]
+        segments, boxes, area = self._localize(index.info, seen, localization)
         return Explanation(
             path=str(path),
-            width=info.width,
-            height=info.height,
-            duration=info.duration,
-            labels=tuple((self.classes[index], float(probabilities[index])) for index in order),
-            times=tuple(times.tolist()),
-            importance=tuple(importance.tolist()),
-            weights=tuple(weights.tolist()),
-            masks=masks.numpy(),
+            width=index.info.width,
+            height=index.info.height,
+            duration=index.info.duration,
+            labels=tuple((self.classes[number], float(seen.probabilities[number])) for number in order),
+            times=tuple(seen.times.tolist()),
+            importance=tuple(seen.importance.tolist()),
+            weights=tuple(seen.weights.tolist()),
+            masks=seen.masks,
             mask_area=area,
-            segments=find_segments(importance, times, info.duration, label, localization),
-            boxes=find_boxes(masks, importance, times, area, (info.width, info.height), label, localization),
+            segments=segments,
+            boxes=boxes,
             model=self.name,
         )
+
+    def _localize(
+        self, info: VideoInfo, seen: Merged, options: LocalizationOptions | None
+    ) -> tuple[tuple[Segment, ...], tuple[Box, ...], Area]:
+        """Segments, boxes and the pixels that the masks cover; only classes that lead somewhere have any."""
+        backbone = self.network.backbone
+        assert backbone is not None
+        area = backbone.preprocessing.area(info.width, info.height)
+        leading = np.unique(seen.evidence.argmax(0))
+        names = [self.classes[number] for number in leading]
+        sure = seen.best_probabilities[leading].tolist()
+        segments = find_class_segments(seen.evidence[leading], seen.times, info.duration, names, options, sure)
+        boxes = find_boxes(
+            torch.from_numpy(seen.masks),
+            seen.importance,
+            seen.times,
+            area,
+            (info.width, info.height),
+            names[0],
+            options,
+            segments,
+            dict(zip(names, sure, strict=True)),
+        )
+        return segments, boxes, area
+
+    @torch.inference_mode()
+    def _look(self, index: VideoIndex, windows: np.ndarray) -> Iterator[WindowResult]:
+        """What the model says about each window; a frame that is in the window before too is not looked at again."""
+        backbone, info = self.network.backbone, index.info
+        known: dict[int, Tensor] = {}
+        for start, end in windows.tolist():
+            numbers = Between(self.sampler, start, end)(info.timestamps, info.duration)
+            missing = np.setdiff1d(numbers, list(known))
+            if len(missing):
+                pixels = read_frames(index, lambda *_, missing=missing: missing).pixels
+                features = frame_features(pixels, backbone, self.network.projection)  # type: ignore[arg-type]
+                known.update(zip(missing.tolist(), features, strict=True))
+            known = {number: known[number] for number in numbers.tolist()}
+            output = self.network.head(torch.stack([known[number] for number in numbers.tolist()]).unsqueeze(0))
+            times, importance, weights, masks = _merge_repeats(
+                info.timestamps[numbers], output.importance[0], output.weights[0].mean(0), output.mask[0, :, 0]
+            )
+            probabilities = output.logits[0].softmax(-1).float().cpu()
+            yield WindowResult(
+                start, end, times, importance.numpy(), weights.numpy(), masks.numpy(), probabilities.numpy()
+            )
 
 
 def _merge_repeats(
@@ -107,5 +171,5 @@ def _merge_repeats(
     summed = torch.zeros(count, *masks.shape[1:]).index_add_(0, where, masks.float().cpu())
     repeats = torch.bincount(where, minlength=count)
     add = [torch.zeros(count).index_add_(0, where, values.float().cpu()) for values in (importance, weights)]
-    shares = [values / values.sum() for values in add]
+    shares = [values / values.sum().clamp_min(1e-12) for values in add]
     return distinct, shares[0], shares[1], (summed / repeats[:, None, None]).clamp(0, 1)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from damaged import overwrite_packets
 
-from whenwhere.video import Uniform, VideoError, iter_frames, probe, read_frames, reader
+from whenwhere.video import Uniform, VideoError, build_index, iter_frames, probe, read_frames, reader
 
 Encode = Callable[..., Path]
 ReadStamp = Callable[[np.ndarray], int]
@@ -82,6 +82,15 @@ def test_frames_come_with_their_numbers(sixty: Path, read_stamp: ReadStamp) -> N
     assert frames.pixels.shape == (8, 3, 64, 128)
     assert stamps(frames, read_stamp) == wanted
     np.testing.assert_array_equal(frames.times, frames.info.timestamps[wanted])
+
+
+def test_an_index_saves_looking_through_the_file_again(sixty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index, expected = build_index(sixty), read_frames(sixty, Uniform(5))
+    monkeypatch.delattr(reader, "build_index")
+    frames = read_frames(index, Uniform(5))
+    assert torch.equal(frames.pixels, expected.pixels)
+    np.testing.assert_array_equal(frames.times, expected.times)
+    assert frames.info is index.info
 
 
 def test_any_frame_can_be_asked_for_alone(sixty: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from whenwhere.video import (
+    Between,
     FixedRate,
     RandomSegment,
     Strided,
@@ -163,3 +164,29 @@ def test_clip_sampler_goes_by_rate_where_there_is_one() -> None:
     assert clip_sampler(4) == Uniform(4)
     assert clip_sampler(4, None, 0.25) == Uniform(4, 0.25)
     assert clip_sampler(4, 5.0, 0.25) == Window(4, 5.0, 0.25)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(6), RandomSegment(6), Strided(6, 2), FixedRate(5)])
+def test_a_stretch_is_sampled_as_if_it_were_the_video(sampler: Sampler) -> None:
+    timestamps, duration = constant_rate(300)
+    part = Between(sampler, 2.0, 5.0)(timestamps, duration, seeded())
+    alone = sampler(*constant_rate(90), seeded())
+    np.testing.assert_array_equal(part, 60 + alone)
+
+
+@pytest.mark.parametrize("sampler", [Uniform(6), RandomSegment(6), Strided(6, 2), FixedRate(5)])
+def test_a_stretch_may_reach_beyond_the_end_or_lie_within_one_frame(sampler: Sampler) -> None:
+    timestamps = np.array([0.0, 1.0, 4.0])
+    assert set(Between(sampler, 1.5, 3.5)(timestamps, 5.0)) == {1}
+    np.testing.assert_array_equal(
+        Between(sampler, 0.9, 99.0)(timestamps, 5.0), Between(sampler, 0.9, 5.0)(timestamps, 5.0)
+    )
+    whole = Between(sampler, 0.0, 5.0)(timestamps, 5.0)
+    np.testing.assert_array_equal(whole, sampler(timestamps, 5.0, None))
+
+
+def test_a_stretch_that_cannot_be_is_an_error() -> None:
+    with pytest.raises(ValueError, match="needs 0 <= start < end"):
+        Between(Uniform(4), 3.0, 3.0)
+    with pytest.raises(ValueError, match=r"lies behind the end of the video at 10.00 s"):
+        Between(Uniform(4), 10.0, 12.0)(*constant_rate(300))

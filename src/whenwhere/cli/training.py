@@ -67,7 +67,8 @@ def _evaluate_run(run: Path, network: Any, data: Any, split: str) -> None:
     """Print the table of a run's network on one split and write ``metrics_SPLIT.json``."""
     from rich.console import Console
 
-    from whenwhere.evaluation.measure import all_scores, predict
+    from whenwhere.evaluation.measure import predict
+    from whenwhere.evaluation.scores import all_scores
     from whenwhere.evaluation.tables import scores_json, scores_table
 
     predictions = predict(network, getattr(data, split))

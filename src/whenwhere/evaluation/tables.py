@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 
-from whenwhere.evaluation.measure import Score
+from whenwhere.evaluation.scores import Score
+from whenwhere.metrics.bootstrap import Estimate
 
 
 def scores_table(scores: Iterable[Score], title: str) -> Table:
     """One line a measure, controls beside the value; red where the best control is not beaten."""
     table = Table(title=title)
-    for heading, justify in (("measure", "left"), ("model", "right"), ("trivial controls", "left"), ("n", "right")):
+    for heading, justify in (("measure", "left"), ("model (95 %)", "right"), ("controls", "left"), ("n", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("in words")
     for score in scores:
-        style = "red" if score.value <= score.best_control else "green"
-        controls = ", ".join(f"{name} {value:.3f}" for name, value in score.controls.items())
-        table.add_row(score.name, f"[{style}]{score.value:.3f}[/{style}]", controls, str(score.count))
+        style = "green" if score.value > score.controls[score.best_control].value else "red"
+        controls = ", ".join(f"{name} {control.value:.3f}" for name, control in score.controls.items())
+        table.add_row(
+            score.name,
+            f"[{style}]{with_interval(score.estimate)}[/{style}]",
+            controls,
+            str(score.count),
+            f"[{style}]{score.verdict}[/{style}]",
+        )
     return table
 
 
+def with_interval(estimate: Estimate) -> str:
+    """``0.812 (0.760 to 0.861)``, or the value alone where there is no interval."""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
 def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    return [asdict(score) for score in scores]
+    return [score.to_dict() for score in scores]

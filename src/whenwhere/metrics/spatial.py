@@ -106,7 +106,7 @@ def mass_inside(masks: Tensor, boxes: Tensor) -> Tensor:
     """
     weights = _check_mass(masks)
     total = weights.sum((-2, -1))
-    return (weights * _coverage(boxes, masks.shape[-2], masks.shape[-1])).sum((-2, -1)) / total.clamp_min(1e-12)
+    return (weights * box_coverage(boxes, masks.shape[-2], masks.shape[-1])).sum((-2, -1)) / total.clamp_min(1e-12)
 
 
 def space_time_hit(masks: Tensor, boxes: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def space_time_mass(masks: Tensor, boxes: Tensor) -> Tensor:
         ValueError: a mask has negative or NaN values.
     """
     weights = _check_mass(masks)
-    inside = (weights * _coverage(boxes.nan_to_num(0.0), masks.shape[-2], masks.shape[-1])).sum((-3, -2, -1))
+    inside = (weights * box_coverage(boxes.nan_to_num(0.0), masks.shape[-2], masks.shape[-1])).sum((-3, -2, -1))
     share = inside / weights.sum((-3, -2, -1)).clamp_min(1e-12)
     return share.masked_fill(boxes.isnan().any(-1).all(-1), float("nan"))
 
@@ -157,7 +157,7 @@ def _check_mass(masks: Tensor) -> Tensor:
     return masks.double()
 
 
-def _coverage(boxes: Tensor, height: int, width: int) -> Tensor:
+def box_coverage(boxes: Tensor, height: int, width: int) -> Tensor:
     """Share of each cell of the grid that a box covers, `(..., 4)` to `(..., H, W)`."""
     sides = []
     for start, end, cells in ((boxes[..., 1], boxes[..., 3], height), (boxes[..., 0], boxes[..., 2], width)):

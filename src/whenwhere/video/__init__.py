@@ -1,8 +1,9 @@
 """Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
 
-from whenwhere.video.indexing import VideoError, VideoInfo, header_rate
+from whenwhere.video.indexing import VideoError, VideoIndex, VideoInfo, build_index, header_rate
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
 from whenwhere.video.sampling import (
+    Between,
     FixedRate,
     RandomSegment,
     Strided,
@@ -12,11 +13,13 @@ from whenwhere.video.sampling import (
     frames_at,
     make_sampler,
 )
-from whenwhere.video.transforms import Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
+from whenwhere.video.transforms import Area, Augmentation, Preprocessing, grid_to_pixels, pixels_to_grid, resize
 from whenwhere.video.writer import VideoWriter, write_video
 
 __all__ = [
+    "Area",
     "Augmentation",
+    "Between",
     "FixedRate",
     "Frames",
     "Preprocessing",
@@ -25,9 +28,11 @@ __all__ = [
     "Strided",
     "Uniform",
     "VideoError",
+    "VideoIndex",
     "VideoInfo",
     "VideoWriter",
     "Window",
+    "build_index",
     "clip_sampler",
     "frames_at",
     "grid_to_pixels",

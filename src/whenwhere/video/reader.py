@@ -42,18 +42,22 @@ def probe(path: str | Path) -> VideoInfo:
     return build_index(path).info
 
 
-def read_frames(path: str | Path, sampler: Sampler, generator: torch.Generator | None = None) -> Frames:
+def read_frames(video: str | Path | VideoIndex, sampler: Sampler, generator: torch.Generator | None = None) -> Frames:
     """Read the frames that ``sampler(timestamps, duration, generator)`` picks.
 
     Only groups of pictures with a wanted frame are decoded, and only wanted frames are kept. An index may
     repeat (eight frames of a video of three); the frames come sorted by time.
 
+    Args:
+        video: a file, or its index from `build_index`, which saves looking through the file at every call.
+
     Raises:
         VideoError: as `probe`; a wanted frame cannot be decoded; the sampler asks for none, or for frames
             that do not exist.
     """
-    index = build_index(path)
+    index = video if isinstance(video, VideoIndex) else build_index(video)
     info = index.info
+    path = info.path
     indices = np.sort(np.asarray(sampler(info.timestamps, info.duration, generator)))
     total = len(info.timestamps)
     if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):

@@ -8,6 +8,7 @@ decrease. All but `Strided` go by time, so a variable frame rate does not bend t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +140,28 @@ def clip_sampler(frames: int, fps: float | None = None, moment: float = 0.5) -> 
         moment: which of several looks, in (0, 1): the moment of each time slot, or the window's place.
     """
     return Uniform(frames, moment) if fps is None else Window(frames, fps, moment)
+
+
+@dataclass(frozen=True)
+class Between:
+    """What ``sampler`` picks from the stretch [start, end) seconds, as if it were the whole video.
+
+    The stretch begins with the frame on display at its start. Of a video that ends earlier, only what there is counts.
+    """
+
+    sampler: Callable[[np.ndarray, float, torch.Generator | None], np.ndarray]
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        _require(self, 0 <= self.start < self.end, "needs 0 <= start < end")
+
+    def __call__(self, timestamps: np.ndarray, duration: float, generator: torch.Generator | None = None) -> np.ndarray:
+        end = min(self.end, duration)
+        _require(self, self.start < end, f"lies behind the end of the video at {duration:.2f} s")
+        first = int(frames_at(timestamps, np.array([self.start]))[0])
+        last = max(int(np.searchsorted(timestamps, end, side="left")), first + 1)
+        return first + self.sampler(timestamps[first:last] - self.start, end - self.start, generator)
 
 
 def make_sampler(

@@ -1,0 +1,253 @@
+"""Every number with its interval, the clips it stands on, its protocol, and the trivial controls it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whenwhere.evaluation.answers import OWN, When, Where, when_answers, where_answers
+from whenwhere.evaluation.measure import Predictions
+from whenwhere.localization import LocalizationOptions
+from whenwhere.metrics.bootstrap import Estimate, bootstrap_interval, bootstrap_statistic, paired_difference
+from whenwhere.metrics.classification import top_k_hits
+from whenwhere.metrics.ranking import Ranked, mean_average_precision
+from whenwhere.metrics.spatial import box_iou, mass_inside, pointing_hit, space_time_hit, space_time_mass
+from whenwhere.metrics.temporal import frame_iou
+from whenwhere.metrics.temporal_detection import SegmentTable, activitynet_detection
+
+MAP_DRAWS = 300  # resamples for the intervals of a mean average precision, which costs more than a mean
+
+
+@dataclass(frozen=True)
+class Score:
+    """One line of a results table; more is better.
+
+    Attributes:
+        name: of the measure.
+        protocol: how it is measured, and whose rule that is.
+        estimate: the model's value, 95 % bootstrap interval over clips, and how many clips or frames.
+        controls: the same of answers that are not this model's attention, at least one.
+        lead: value minus that of the best control on the same clips, with its interval.
+    """
+
+    name: str
+    protocol: str
+    estimate: Estimate
+    controls: dict[str, Estimate]
+    lead: Estimate
+
+    @property
+    def value(self) -> float:
+        return self.estimate.value
+
+    @property
+    def count(self) -> int:
+        return self.estimate.count
+
+    @property
+    def best_control(self) -> str:
+        return max(self.controls, key=lambda name: np.nan_to_num(self.controls[name].value, nan=-np.inf))
+
+    @property
+    def verdict(self) -> str:
+        """In words, whether the best control is beaten; within the interval of the lead nothing is claimed."""
+        best = self.best_control
+        if self.lead.low > 0:
+            return f"beats {best}"
+        if self.lead.value > 0:
+            return f"above {best}, not beyond chance"
+        return f"does not beat {best}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "best_control": self.best_control, "verdict": self.verdict}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Score:
+        controls = {name: Estimate(**control) for name, control in data["controls"].items()}
+        return cls(data["name"], data["protocol"], Estimate(**data["estimate"]), controls, Estimate(**data["lead"]))
+
+
+def mean_score(
+    name: str, protocol: str, ours: Tensor, controls: Mapping[str, Tensor], clips: Tensor | None = None
+) -> Score:
+    """A score that is a mean.
+
+    Args:
+        ours: `(N,)`, of each clip or frame.
+        controls: `(N,)` each, of the same clips or frames.
+        clips: `(N,)`, the clip each frame is of: those of one clip are drawn together.
+    """
+    groups = None if clips is None else clips.numpy()
+    values = ours.double().numpy()
+    others = {control: answer.double().numpy() for control, answer in controls.items()}
+    best = max(others, key=lambda control: others[control].mean() if len(values) else 0.0)
+    difference, low, high = paired_difference(values, others[best], groups)
+    return Score(
+        name,
+        protocol,
+        _estimate(values, groups),
+        {control: _estimate(answer, groups) for control, answer in others.items()},
+        Estimate(difference, low, high, len(values)),
+    )
+
+
+def _estimate(values: np.ndarray, groups: np.ndarray | None) -> Estimate:
+    mean = float(values.mean()) if len(values) else float("nan")
+    return Estimate(mean, *bootstrap_interval(values, groups), len(values))
+
+
+def classification_scores(predictions: Predictions) -> Iterator[Score]:
+    """Top-1 and, with more than five classes, top-5 accuracy beside chance and the class that is most frequent here."""
+    logits, labels = predictions.logits, predictions.labels
+    classes = logits.shape[1]
+    frequent = torch.bincount(labels, minlength=classes).argsort(descending=True, stable=True)
+    for k, name in ((1, "accuracy"), (5, "top-5 accuracy")):
+        if k == 1 or classes > 5:
+            largest = "largest class" if k == 1 else f"{k} largest classes"
+            controls = {
+                "chance": torch.full((len(labels),), k / classes),
+                largest: torch.isin(labels, frequent[:k]),
+            }
+            protocol = f"share of clips whose class is among the {k} likeliest"
+            yield mean_score(name, protocol, top_k_hits(logits, labels, k), controls)
+
+
+def temporal_scores(
+    predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0
+) -> Iterator[Score]:
+    """When, on the clips that hold their action: IoU of frames, pointing, and mean average precision of segments."""
+    if predictions.active is None or not predictions.active.any():
+        return
+    has = predictions.active.any(1)
+    truth = predictions.active[has]
+    length = max(1, round(float(truth.sum(1).float().mean())))
+    answers = {
+        name: When(answer.frames[has], None if answer.profile is None else answer.profile[has])
+        for name, answer in when_answers(predictions, length, options, seed).items()
+    }
+    overlap = {name: frame_iou(answer.frames, truth) for name, answer in answers.items()}
+    protocol = "IoU of the frames named and the action's frames, importance cut at half its range"
+    yield from _own("when: mean tIoU", protocol, overlap)
+    for level in (0.5, 0.7):
+        yield from _own(f"when: tIoU > {level}", protocol, {name: iou > level for name, iou in overlap.items()})
+    hits = {name: _share_of_peaks(a.profile, truth) for name, a in answers.items() if a.profile is not None}
+    yield from _own(
+        "when: pointing", "share of the profile's peaks that lie in the action (pointing game in time)", hits
+    )
+    yield from _detection_scores(answers, predictions.logits[has], predictions.labels[has], truth)
+
+
+def _share_of_peaks(profile: Tensor, truth: Tensor) -> Tensor:
+    top = profile == profile.amax(1, keepdim=True)
+    return (top & truth).sum(1) / top.sum(1)
+
+
+def _own(name: str, protocol: str, values: Mapping[str, Tensor], clips: Tensor | None = None) -> Iterator[Score]:
+    """A score for each of the network's own answers, all others as its controls."""
+    controls = {answer: value for answer, value in values.items() if answer not in OWN}
+    for own in OWN:
+        if own in values:
+            yield mean_score(name if own == "attention" else f"{name}, {own}", protocol, values[own], controls, clips)
+
+
+def _detection_scores(
+    answers: Mapping[str, When], logits: Tensor, labels: Tensor, truth: Tensor, levels: tuple[float, ...] = (0.5, 0.7)
+) -> Iterator[Score]:
+    """ActivityNet mAP of runs of the frames named, under the class the model names; controls get the same class."""
+    confidence, named = logits.softmax(1).max(1)
+    videos = np.arange(len(truth))
+    true = _segments(truth, None, labels, torch.ones(len(truth)), scored=False)
+    ranked = {
+        name: activitynet_detection(_segments(a.frames, a.profile, named, confidence), true, levels, videos)
+        for name, a in answers.items()
+        if name != "uniform weights"  # the same frames as "all frames"
+    }
+    protocol = "ActivityNet mAP of segments in frames, labelled with the class the model names"
+    for column, level in enumerate(levels):
+
+        def statistic(answer: dict[str, Ranked], column: int = column) -> Callable[[np.ndarray | None], float]:
+            return lambda counts=None: float(mean_average_precision(answer, counts=counts).mean[column])
+
+        figures = {name: statistic(answer) for name, answer in ranked.items()}
+        for own in OWN:
+            if own in figures:
+                name = f"when: mAP@{level}" if own == "attention" else f"when: mAP@{level}, {own}"
+                controls = {control: figure for control, figure in figures.items() if control not in OWN}
+                yield _statistic_score(name, protocol, figures[own], controls, len(truth))
+
+
+def _statistic_score(
+    name: str,
+    protocol: str,
+    ours: Callable[..., float],
+    controls: Mapping[str, Callable[..., float]],
+    count: int,
+) -> Score:
+    def estimate(figure: Callable[..., float]) -> Estimate:
+        return Estimate(figure(), *bootstrap_statistic(figure, count, resamples=MAP_DRAWS), count)
+
+    known = {control: estimate(figure) for control, figure in controls.items()}
+    best = max(known, key=lambda control: np.nan_to_num(known[control].value, nan=-np.inf))
+    lead = estimate(lambda counts=None: ours(counts) - controls[best](counts))
+    return Score(name, protocol, estimate(ours), known, lead)
+
+
+def _segments(
+    frames: Tensor, profile: Tensor | None, labels: Tensor, confidence: Tensor, scored: bool = True
+) -> SegmentTable:
+    """Runs of frames as segments, in frames; of one clip the score is shared by what each run holds of its profile."""
+    edges = np.diff(np.pad(frames.numpy().astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    videos, starts = np.nonzero(edges == 1)
+    _, ends = np.nonzero(edges == -1)
+    scores = None
+    if scored:
+        held = np.ones(len(videos))
+        if profile is not None:
+            sums = np.pad(profile.double().numpy().cumsum(1), ((0, 0), (1, 0)))
+            held = (sums[videos, ends] - sums[videos, starts]) / np.maximum(sums[videos, -1], 1e-12)
+        scores = confidence.numpy()[videos] * held
+    return SegmentTable(videos, labels.numpy()[videos], np.stack([starts, ends], 1).astype(float), scores)
+
+
+def spatial_scores(
+    predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0
+) -> Iterator[Score]:
+    """Where, on the action's frames: pointing, mass inside the box, IoU of boxes; and where and when together."""
+    if predictions.boxes is None or predictions.evidence is None:
+        return
+    inside = ~predictions.boxes.isnan().any(-1)
+    if not inside.any():
+        return
+    truth, clips = predictions.boxes[inside], inside.nonzero()[:, 0]
+    answers = where_answers(predictions, options, seed)
+    points = {name: pointing_hit(a.points[inside], truth) for name, a in answers.items() if a.points is not None}
+    yield from _own("where: pointing", "share of frames whose peak lies in the box, no tolerance", points, clips)
+    mass = {name: mass_inside(answer.maps[inside], truth) for name, answer in answers.items()}
+    yield from _own("where: mass inside", "share of the map within the box (energy-based pointing game)", mass, clips)
+    overlap = {name: box_iou(answer.boxes[inside], truth) for name, answer in answers.items()}
+    yield from _own("where: mean box IoU", "box around the mask's peak, mask cut at half its maximum", overlap, clips)
+    yield from _together(predictions, answers)
+
+
+def _together(predictions: Predictions, answers: Mapping[str, Where]) -> Iterator[Score]:
+    assert predictions.boxes is not None
+    has = ~predictions.boxes.isnan().any(-1).all(-1)
+    boxes = predictions.boxes[has]
+    maps = {name: answer.maps[has] for name, answer in answers.items()}
+    maps["attention"] = maps["attention"] * predictions.weights[has][..., None, None]
+    hits = {name: space_time_hit(saliency, boxes) for name, saliency in maps.items()}
+    yield from _own("where and when: pointing", "peak in the right place at the right time, ties shared", hits)
+    mass = {name: space_time_mass(saliency, boxes) for name, saliency in maps.items()}
+    yield from _own("where and when: mass", "share of the saliency in the right place at the right time", mass)
+
+
+def all_scores(predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0) -> Iterator[Score]:
+    """Every measure the truth allows."""
+    yield from classification_scores(predictions)
+    yield from temporal_scores(predictions, options, seed)
+    yield from spatial_scores(predictions, options, seed)
