@@ -54,10 +54,8 @@ def ucf101_24(root: str | Path, annotations: str | Path | None = None) -> list[C
 
 
 def _load(path: Path) -> Any:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ManifestError(f"{path}: MATLAB files need SciPy; pip install 'whenwhere[data]'") from error
+    from scipy.io import loadmat
+
     try:
         return loadmat(path, squeeze_me=True)["annot"]
     except Exception as error:

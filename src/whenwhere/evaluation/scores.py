@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -136,9 +137,7 @@ def temporal_scores(
     for level in (0.5, 0.7):
         yield from _own(f"when: tIoU > {level}", protocol, {name: iou > level for name, iou in overlap.items()})
     hits = {name: _share_of_peaks(a.profile, truth) for name, a in answers.items() if a.profile is not None}
-    yield from _own(
-        "when: pointing", "share of the profile's peaks that lie in the action (pointing game in time)", hits
-    )
+    yield from _own("when: pointing", "share of the profile's peaks within the action (pointing game in time)", hits)
     yield from _detection_scores(answers, predictions.logits[has], predictions.labels[has], truth)
 
 
@@ -169,16 +168,16 @@ def _detection_scores(
     }
     protocol = "ActivityNet mAP of segments in frames, labelled with the class the model names"
     for column, level in enumerate(levels):
-
-        def statistic(answer: dict[str, Ranked], column: int = column) -> Callable[[np.ndarray | None], float]:
-            return lambda counts=None: float(mean_average_precision(answer, counts=counts).mean[column])
-
-        figures = {name: statistic(answer) for name, answer in ranked.items()}
+        figures = {name: partial(_mean_at, answer, column) for name, answer in ranked.items()}
         for own in OWN:
             if own in figures:
                 name = f"when: mAP@{level}" if own == "attention" else f"when: mAP@{level}, {own}"
                 controls = {control: figure for control, figure in figures.items() if control not in OWN}
                 yield _statistic_score(name, protocol, figures[own], controls, len(truth))
+
+
+def _mean_at(answer: dict[str, Ranked], column: int, counts: np.ndarray | None = None) -> float:
+    return float(mean_average_precision(answer, counts=counts).mean[column])
 
 
 def _statistic_score(
@@ -193,8 +192,11 @@ def _statistic_score(
 
     known = {control: estimate(figure) for control, figure in controls.items()}
     best = max(known, key=lambda control: np.nan_to_num(known[control].value, nan=-np.inf))
-    lead = estimate(lambda counts=None: ours(counts) - controls[best](counts))
-    return Score(name, protocol, estimate(ours), known, lead)
+
+    def ahead(counts: np.ndarray | None = None) -> float:
+        return ours(counts) - controls[best](counts)
+
+    return Score(name, protocol, estimate(ours), known, estimate(ahead))
 
 
 def _segments(

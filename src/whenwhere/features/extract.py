@@ -52,12 +52,14 @@ class ClipFeatures:
     Attributes:
         features: `(N, T, C, H, W)` float16, in memory or in a store.
         kept: index of each into the clips asked for.
+        times: `(N, T)` seconds of the frames.
         broken: ``(path, cause)`` of the clips that could not be read.
     """
 
     features: Tensor | StoredFeatures
     kept: tuple[int, ...]
     broken: tuple[tuple[str, str], ...]
+    times: tuple[tuple[float, ...], ...] = ()
 
     def load(self) -> Tensor:
         """The features in memory."""
@@ -113,12 +115,13 @@ def extract(
         return frame_features(read.pixels, backbone, projection).half().cpu(), read.times.tolist()
 
     if folder is None:
-        kept, parts = [], []
+        kept, parts, times = [], [], []
         broken: list[tuple[str, str]] = []
-        for index, done in _each(clips, lambda clip: features_of(clip, projection)[0], broken, progress):
+        for index, (done, seconds) in _each(clips, lambda clip: features_of(clip, projection), broken, progress):
             kept.append(index)
             parts.append(done)
-        return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken))
+            times.append(tuple(seconds))
+        return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken), tuple(times))
     store = FeatureStore(folder, feature_spec(backbone, frames, precision, fps))
     hashes = ContentHashes(Path(folder) / HASHES)
     result = _into_store(clips, store, hashes, lambda clip: features_of(clip, None), progress)
@@ -165,7 +168,8 @@ def _into_store(
         for index, digest in _each(clips, keep, broken, progress):
             kept.append(index)
             digests.append(digest)
-    return ClipFeatures(StoredFeatures(store, digests), tuple(kept), tuple(broken))
+    times = tuple(store.entries[digest].times for digest in digests)
+    return ClipFeatures(StoredFeatures(store, digests), tuple(kept), tuple(broken), times)
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from whenwhere.datasets.manifest import ManifestError, read_clips
 from whenwhere.datasets.mosaic import ClipBank, MosaicDataset
 from whenwhere.datasets.splits import class_names, split_clips, with_one_label
 from whenwhere.datasets.synthetic import SyntheticDataset
+from whenwhere.datasets.truth import split_truth
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import ClipFeatures, extract, fit_projection, frame_features
@@ -40,6 +41,7 @@ class Data:
         train, val, test: data sets; val and test None where there are no such clips.
         backbone, projection: what turned frames into features, None for a feature bank.
         broken: ``(path, cause)`` of clips that were skipped.
+        clips: files of each split's samples, where a sample is one file.
         banks, bank_clips: target and filler clips of each split's mosaics, as features and as files.
     """
 
@@ -51,6 +53,7 @@ class Data:
     backbone: Backbone | None = None
     projection: nn.Module | None = None
     broken: list[tuple[str, str]] = field(default_factory=list)
+    clips: dict[str, list[Clip]] = field(default_factory=dict)
     banks: dict[str, tuple[ClipBank, ClipBank]] = field(default_factory=dict)
     bank_clips: dict[str, tuple[list[Clip], list[Clip]]] = field(default_factory=dict)
 
@@ -91,18 +94,20 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     tables, projection, broken = _extract_splits(
         config, splits, backbone, options.stored_frames or options.frames, log, known
     )
+    kept = {name: [splits[name][index] for index in table.kept] for name, table in tables.items()}
     sets = {
         name: FeatureDataset(
             table.features,
-            torch.tensor([classes.index(str(splits[name][index].label)) for index in table.kept]),
+            torch.tensor([classes.index(str(clip.label)) for clip in kept[name]]),
             options.frames,
             seed=config.fit.seed if name == "train" else None,
+            truth=split_truth(kept[name], table.times, backbone.preprocessing) if name != "train" else None,
             consecutive=options.fps is not None,
         )
         for name, table in tables.items()
     }
     channels = sets["train"].features.shape[2]
-    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), backbone, projection, broken)
+    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), backbone, projection, broken, kept)
 
 
 def _decoded_videos(
@@ -110,6 +115,7 @@ def _decoded_videos(
 ) -> Data:
     broken: list[tuple[str, str]] = []
     sets = {}
+    kept: dict[str, list[Clip]] = {}
     for name, clips in splits.items():
         readable, causes = [], []
         for clip in clips:
@@ -122,12 +128,14 @@ def _decoded_videos(
         broken += causes
         seed = config.fit.seed if name == "train" else None
         if readable:
+            kept[name] = readable
             sets[name] = VideoDataset(
                 readable, classes, config.data.frames, backbone.preprocessing, seed, config.data.fps
             )
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
-    return Data(classes, backbone.channels, sets["train"], sets.get("val"), sets.get("test"), backbone, None, broken)
+    val, test = sets.get("val"), sets.get("test")
+    return Data(classes, backbone.channels, sets["train"], val, test, backbone, None, broken, kept)
 
 
 def check_broken(broken: Sequence[tuple[str, str]], clips: int, most: float, split: str) -> None:
