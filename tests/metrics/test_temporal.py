@@ -162,9 +162,9 @@ def test_the_papers_rule_asks_for_recall_and_nothing_else() -> None:
 
 
 def test_under_the_papers_rule_a_coin_beats_the_paper(shared: Path) -> None:
-    """Windows of the official test segments, in videos with one class. The published control (78.3 78.0 75.8 63.3
-    34.1 %, against the paper's 70.0 61.4 48.6 32.6 17.9) counts windows of the right class only, 78.33 % of them; what
-    is left of the difference is the luck of one draw over 2,300 windows, a standard deviation of up to 0.8.
+    """Windows of the official test segments, in videos with one class. The known control, 78.3 78.0 75.8 63.3 34.1 %
+    against the paper's 70.0 61.4 48.6 32.6 17.9, comes out when every share is multiplied by the paper's accuracy,
+    78.33 %; one draw over these windows has a standard deviation of up to 0.8.
     """
     by_video: dict[str, list[tuple[str, float, float]]] = {}
     for file in (shared / "annotations/thumos14/official_txt/temporal_annotations_test").glob("*_test.txt"):

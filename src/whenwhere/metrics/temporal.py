@@ -171,7 +171,8 @@ def paper_window(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
 def paper_recall(predicted: ArrayLike, truth: ArrayLike) -> np.ndarray:
     """What the paper's Table 4 calls IoU: frames in both over frames in the *truth*, that is, recall.
 
-    Calling every frame important scores 1, whatever the video: read it beside its controls only.
+    Calling every frame important scores 1, whatever the video: read it beside its controls only. (The last public
+    script divides by 30, which a window has at most, also where its segment has fewer.)
 
     Args:
         predicted, truth: `(..., T)` bool.
