@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from whenwhere.metrics.average_precision import average_precision, precision_recall
+from whenwhere.metrics.average_precision import area_under, average_precision, precision_recall
 
 
 def test_precision_and_recall_after_each_detection_best_first():
@@ -72,3 +72,13 @@ def test_what_cannot_be_is_an_error(scores, correct, positives, words):
 def test_an_unknown_rule_lists_the_known():
     with pytest.raises(ValueError, match="choose area, non_interpolated or trapezoid"):
         average_precision(np.ones(1), np.ones(1, bool), 1, rule="11 points")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", ["area", "non_interpolated", "trapezoid"])
+def test_many_curves_at_once_equal_one_after_the_other(rule):
+    random = np.random.default_rng(0)
+    scores, correct = random.random(30), random.random((2, 3, 30)) < 0.5
+    curves = [precision_recall(scores, row, 40) for row in correct.reshape(-1, 30)]
+    precision, recall = (np.reshape(values, correct.shape) for values in zip(*curves))
+    alone = [average_precision(scores, row, 40, rule) for row in correct.reshape(-1, 30)]
+    np.testing.assert_allclose(area_under(precision, recall, rule).ravel(), alone)

@@ -134,3 +134,18 @@ def test_a_class_that_is_never_detected_counts_as_zero() -> None:
     missed = Ranked(np.zeros(0), np.zeros((0, 2), bool), np.zeros(0, int), np.ones(6, int))
     found = Ranked(np.ones(1), np.ones((1, 2), bool), np.zeros(1, int), np.eye(6, dtype=int)[0])
     assert mean_average_precision({"a": missed, "b": found}).mean.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("rule", ["area", "non_interpolated", "trapezoid"])
+def test_ignored_detections_change_nothing_wherever_they_rank(rule: str) -> None:
+    random = np.random.default_rng(0)
+    scores, correct, videos = random.random(40), random.random((40, 2)) < 0.4, random.integers(0, 5, 40)
+    ignored = (random.random((40, 2)) < 0.3) & ~correct
+    ignored[[scores.argmax(), scores.argmin()]] = ~correct[[scores.argmax(), scores.argmin()]]
+    positives = np.full(5, 20)
+    values = average_precisions(rank(scores, correct, videos, positives, ignored), rule)  # type: ignore[arg-type]
+    for level in range(2):
+        kept = ~ignored[:, level]
+        assert values[level] == pytest.approx(
+            average_precision(scores[kept], correct[kept, level], 100, rule)  # type: ignore[arg-type]
+        )

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": ("training", "train a recogniser from videos and one label for each"),
     "explain": ("explaining", "say what, when and where in videos"),
     "evaluate": ("training", "measure a trained model beside trivial controls"),
+    "score": ("scoring", "score anyone's predictions against a truth by a published protocol, without a model"),
     "compare": ("training", "train variants of a recipe over several seeds and compare"),
     "walls": ("data", "write a recipe's mosaics as video files with their truth"),
     "render": ("data", "write synthetic clips as video files with their truth"),
@@ -55,6 +56,7 @@ def _help() -> str:
 def _run(name: str, arguments: list[str]) -> int:
     """Run one command; mistakes of the user's end in one sentence, not in a traceback."""
     from whenwhere.datasets.manifest import ManifestError
+    from whenwhere.evaluation.predictions import PredictionsError
     from whenwhere.features.backbone import WeightsError
     from whenwhere.features.store import StoreError
     from whenwhere.training.checkpoint import CheckpointError
@@ -62,6 +64,6 @@ def _run(name: str, arguments: list[str]) -> int:
 
     try:
         return getattr(import_module(f"whenwhere.cli.{COMMANDS[name][0]}"), f"{name}_command")(arguments)
-    except (ManifestError, WeightsError, StoreError, CheckpointError, VideoError) as error:
+    except (ManifestError, PredictionsError, WeightsError, StoreError, CheckpointError, VideoError) as error:
         print(f"whenwhere {name}: {error}", file=sys.stderr)
         return FAILED

@@ -47,14 +47,26 @@ def average_precision(scores: np.ndarray, correct: np.ndarray, positives: int, r
     precision, recall = precision_recall(scores, correct, positives)
     if positives == 0:
         return float("nan")
-    before = np.concatenate([[0.0], recall[:-1]])
+    return float(area_under(precision, recall, rule))
+
+
+def area_under(precision: np.ndarray, recall: np.ndarray, rule: Rule = "area") -> np.ndarray:
+    """Area under precision over recall, by the rules of :func:`average_precision`; many curves at once.
+
+    Args:
+        precision, recall: `(..., N)` in [0, 1], after each detection, the most confident first.
+
+    Returns:
+        `(...)`, 0 where N is 0.
+    """
+    steps = np.diff(recall, axis=-1, prepend=0.0)
     match rule:
         case "area":
-            falling = np.maximum.accumulate(precision[::-1])[::-1]
-            return float(np.sum((recall - before) * falling))
+            falling = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
+            return np.sum(steps * falling, axis=-1)
         case "non_interpolated":
-            return float(np.sum((recall - before) * precision))
+            return np.sum(steps * precision, axis=-1)
         case "trapezoid":
-            last = np.concatenate([[1.0], precision[:-1]])
-            return float(np.sum((recall - before) * (precision + last) / 2))
+            last = np.concatenate([np.ones_like(precision[..., :1]), precision[..., :-1]], axis=-1)
+            return np.sum(steps * (precision + last) / 2, axis=-1)
     raise ValueError(f"unknown rule {rule!r}; choose area, non_interpolated or trapezoid")

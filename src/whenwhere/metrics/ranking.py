@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from whenwhere.metrics.average_precision import Rule, average_precision
+from whenwhere.metrics.average_precision import Rule, area_under
 
 Matching = Literal["argmax", "greedy"]
 Label = TypeVar("Label", bound=Hashable)
@@ -28,12 +28,14 @@ class Ranked:
         correct: `(N, K)` bool, right at each of K thresholds.
         videos: `(N,)`, index of each detection's video.
         positives: `(V,)`, what there is to be found in each video.
+        ignored: `(N, K)` bool, neither right nor wrong at each threshold; None: none is.
     """
 
     scores: np.ndarray
     correct: np.ndarray
     videos: np.ndarray
     positives: np.ndarray
+    ignored: np.ndarray | None = None
 
 
 class MeanAveragePrecision(NamedTuple):
@@ -48,10 +50,17 @@ class MeanAveragePrecision(NamedTuple):
     per_class: dict[Hashable, np.ndarray]
 
 
-def rank(scores: np.ndarray, correct: np.ndarray, videos: np.ndarray, positives: np.ndarray) -> Ranked:
+def rank(
+    scores: np.ndarray,
+    correct: np.ndarray,
+    videos: np.ndarray,
+    positives: np.ndarray,
+    ignored: np.ndarray | None = None,
+) -> Ranked:
     """Sort detections of one class; of equal scores the first given comes first. Shapes as in :class:`Ranked`."""
     order = np.argsort(-scores, kind="stable")
-    return Ranked(scores[order], correct[order], videos[order], positives)
+    ignored = None if ignored is None else ignored[order]
+    return Ranked(scores[order], correct[order], videos[order], positives, ignored)
 
 
 def average_precisions(ranked: Ranked, rule: Rule = "area", counts: np.ndarray | None = None) -> np.ndarray:
@@ -61,15 +70,19 @@ def average_precisions(ranked: Ranked, rule: Rule = "area", counts: np.ndarray |
         counts: `(V,)` whole numbers, how often each video is in the resample; None: each once. The result is that of
             the videos written out so many times.
     """
-    scores, correct, positives = ranked.scores, ranked.correct, ranked.positives
+    rows, positives = np.arange(len(ranked.scores)), ranked.positives
     if counts is not None:
         counts = np.asarray(counts)
         if counts.shape != positives.shape:
             raise ValueError(f"counts must be {positives.shape}, one a video, got {counts.shape}")
-        repeats = counts[ranked.videos]
-        scores, correct, positives = scores.repeat(repeats), correct.repeat(repeats, axis=0), positives * counts
-    total = int(positives.sum())
-    return np.array([average_precision(scores, column, total, rule) for column in correct.T])
+        rows, positives = rows.repeat(counts[ranked.videos]), positives * counts
+    correct = ranked.correct[rows].T
+    if not (total := int(positives.sum())):
+        return np.full(len(correct), np.nan)
+    counted = np.ones_like(correct) if ranked.ignored is None else ~ranked.ignored[rows].T
+    found, seen = np.cumsum(correct, axis=-1), np.cumsum(counted, axis=-1)
+    precision = np.divide(found, seen, out=np.ones(found.shape), where=seen > 0)
+    return area_under(precision, found / total, rule)
 
 
 def mean_average_precision(
