@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from damaged import write_damaged
 from torch.utils.data import DataLoader
 
-from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, read_ahead, readable
+from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, readable
 from whenwhere.structures import Clip
 from whenwhere.video import Preprocessing, VideoError, write_video
 
@@ -143,31 +142,3 @@ def test_stored_frames_in_a_row() -> None:
         assert row.diff().tolist() == [1, 1, 1]
         starts.add(int(row[0]))
     assert starts == set(range(9))
-
-
-def test_reading_ahead_gives_the_same_and_is_one_ahead() -> None:
-    made = []
-
-    def items() -> Iterator[int]:
-        for number in range(5):
-            made.append(number)
-            yield number
-
-    ahead = read_ahead(items())
-    assert next(ahead) == 0
-    assert next(ahead) == 1
-    ahead.close()  # waits for what was under way
-    assert made == [0, 1, 2]
-    assert list(read_ahead(iter(range(5)))) == [0, 1, 2, 3, 4]
-    assert list(read_ahead([None, None])) == [None, None]
-
-
-def test_reading_ahead_passes_errors_on_in_their_place() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise OSError("disk gone")
-
-    ahead = read_ahead(items())
-    assert next(ahead) == 1
-    with pytest.raises(OSError, match="disk gone"):
-        next(ahead)

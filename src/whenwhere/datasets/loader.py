@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,8 +21,6 @@ from whenwhere.video import (
     clip_sampler,
     read_frames,
 )
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -216,18 +213,3 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
     """The order in which an epoch visits its samples."""
     return torch.randperm(length, generator=sample_generator(seed, epoch, -1)).tolist()
-
-
-def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, each made in a thread while the one before is being used.
-
-    Hides the disk behind the training step. A process would be in its own way here: beside a head of a gigabyte the
-    pages a fork has to copy cost more than the reading.
-    """
-    coming = iter(items)
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        ahead = thread.submit(next, coming, end)
-        while (item := ahead.result()) is not end:
-            ahead = thread.submit(next, coming, end)
-            yield item  # type: ignore[misc]

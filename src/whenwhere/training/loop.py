@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from whenwhere.datasets.loader import epoch_order, read_ahead, readable
+from whenwhere.datasets.loader import epoch_order, readable
 from whenwhere.losses import LossOptions, attention_loss
 from whenwhere.models import Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
@@ -231,7 +231,7 @@ class Run:
             generator=torch.Generator().manual_seed(0),
         )
         batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
-        for batch in batches if self.config.data.workers else read_ahead(batches):
+        for batch in batches:
             whole, causes = readable(batch)
             self._count_broken(causes, clips, split)
             if len(whole["label"]):
