@@ -85,12 +85,14 @@ def where_answers(
     size = torch.tensor([width, height] * 2)
     maps = {"attention": predictions.masks}
     if predictions.evidence is not None and predictions.grad_cam is not None:
-        maps["class evidence"] = smooth(predictions.evidence).clamp_min(0)
+        maps["class evidence"] = predictions.evidence.clamp_min(0)
         maps["Grad-CAM"] = predictions.grad_cam
     answers = {
         name: Where(where, mask_boxes(where.flatten(0, 1), options).view(clips, frames, 4) / size, peak(where))
         for name, where in maps.items()
     }
+    if predictions.evidence is not None and "class evidence" in answers:
+        answers["class evidence"] = answers["class evidence"]._replace(points=peak(smooth(predictions.evidence)))
     if predictions.difference is not None:
         energy = predictions.difference
         answers["frame difference"] = Where(energy, energy_boxes(energy), peak(energy))
