@@ -36,6 +36,7 @@ def test_demo_meets_its_bars(tmp_path: Path) -> None:
     """Tier A: accuracy, and localisation well above the best trivial control, from video labels alone."""
     demo(tmp_path, quiet)
     scores = {s["name"]: s for s in json.loads((tmp_path / "run" / "metrics_test.json").read_text())["scores"]}
-    assert scores["accuracy"]["value"] >= 0.95
+    assert scores["accuracy"]["estimate"]["value"] >= 0.95
     for name in ("when: mean tIoU", "where: pointing", "where: mean box IoU"):
-        assert scores[name]["value"] >= 1.5 * max(scores[name]["controls"].values()), name
+        trivial = max(known["value"] for control, known in scores[name]["controls"].items() if control != "Grad-CAM")
+        assert scores[name]["estimate"]["value"] >= 1.5 * trivial, name

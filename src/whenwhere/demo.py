@@ -12,7 +12,7 @@ from rich.console import Console
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluation.measure import predict
 from whenwhere.evaluation.scores import all_scores
-from whenwhere.evaluation.tables import scores_json, scores_table
+from whenwhere.evaluation.tables import print_scores, scores_json
 from whenwhere.explain import explain_all
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.losses import LossOptions
@@ -46,8 +46,8 @@ def demo(out: Path, log: Callable[[str], None] = print, config: TrainConfig = CO
     manifest = write_dataset(config.data.synthetic, out / "clips", clips={"test": len(data.classes)})
     videos = sorted(manifest.parent.glob("*/*.mp4"))[:3]
     explain_all(recognizer, videos, out / "explained", log=lambda text: None)
+    print_scores(scores, "rendered clips, tier A, test split")
     console = Console()
-    console.print(scores_table(scores, "rendered clips, tier A, test split"))
     console.print(f"Trained from one label a clip; nobody drew a box. Look at it: {out / 'explained' / 'index.html'}")
     for video in videos:
         console.print(f"  {out / 'explained' / video.stem / 'report.html'}", highlight=False)

@@ -152,7 +152,7 @@ class Recognizer:
                 known.update(zip(missing.tolist(), features, strict=True))
             known = {number: known[number] for number in numbers.tolist()}
             output = self.network.head(torch.stack([known[number] for number in numbers.tolist()]).unsqueeze(0))
-            times, importance, weights, masks = _merge_repeats(
+            times, importance, weights, masks = merge_repeats(
                 info.timestamps[numbers], output.importance[0], output.weights[0].mean(0), output.mask[0, :, 0]
             )
             probabilities = output.logits[0].softmax(-1).float().cpu()
@@ -161,7 +161,7 @@ class Recognizer:
             )
 
 
-def _merge_repeats(
+def merge_repeats(
     times: np.ndarray, importance: Tensor, weights: Tensor, masks: Tensor
 ) -> tuple[np.ndarray, Tensor, Tensor, Tensor]:
     """A short video has fewer frames than the model looks at: add up what its repeated frames got."""

@@ -66,7 +66,8 @@ def test_the_first_tube_of_its_own_class_counts(clip: Clip) -> None:
 
 def test_a_split_without_any_truth_has_none(clip: Clip) -> None:
     plain = replace(clip, segments=())
-    assert split_truth([plain, plain], [TIMES, TIMES], Preprocessing()) == {}
+    assert list(split_truth([plain, plain], [TIMES, TIMES], Preprocessing())) == ["times"]
     some = split_truth([plain, clip], [TIMES, TIMES], Preprocessing())
-    assert list(some) == ["active"]
+    assert list(some) == ["times", "active"]
+    assert some["times"][1].tolist() == TIMES
     assert some["active"].any(1).tolist() == [False, True]

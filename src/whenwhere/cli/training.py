@@ -12,7 +12,9 @@ from whenwhere.cli.common import add_config, make_parser, parsed_config, report_
 if TYPE_CHECKING:
     from whenwhere.datasets.loader import Views
     from whenwhere.models import Network
+    from whenwhere.training.checkpoint import ModelRecord
     from whenwhere.training.config import TrainConfig
+    from whenwhere.training.data import Data
 
 
 def train_command(arguments: list[str]) -> int:
@@ -43,8 +45,8 @@ def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
     data = build_data(config, say)
     report_broken(data.broken)
     train(config, data, out, resume=resume)
-    kept, _ = load_model(out)  # the best on validation, not the last
-    _evaluate_run(out, kept, data, "val" if data.val is not None else "train")
+    kept, record = load_model(out)  # the best on validation, not the last
+    _evaluate_run(out, kept, record, data, "val" if data.val is not None else "train")
     return kept
 
 
@@ -63,26 +65,24 @@ def _as_yaml(config: TrainConfig) -> str:
     return yaml.safe_dump(json.loads(config.to_json()), sort_keys=False)
 
 
-def _evaluate_run(run: Path, network: Any, data: Any, split: str) -> None:
-    """Print the table of a run's network on one split and write ``metrics_SPLIT.json``."""
-    from rich.console import Console
+def _evaluate_run(
+    run: Path, network: Network, record: ModelRecord, data: Data, split: str, faithful_clips: int = 0
+) -> None:
+    """Print the table of a run's network on one split and leave its record, predictions and page in the run."""
+    from whenwhere.evaluate import evaluate
+    from whenwhere.evaluation.tables import print_scores
 
-    from whenwhere.evaluation.measure import predict
-    from whenwhere.evaluation.scores import all_scores
-    from whenwhere.evaluation.tables import scores_json, scores_table
-
-    predictions = predict(network, getattr(data, split))
-    report_broken([("", cause) for cause in predictions.broken])
-    scores = list(all_scores(predictions))
-    Console().print(scores_table(scores, f"{run}, {split} split"))
-    record = {"split": split, "broken": len(data.broken) + len(predictions.broken), "scores": scores_json(scores)}
-    (run / f"metrics_{split}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    scores = evaluate(run, network, record, data, split, faithful_clips, say)
+    print_scores(scores, f"{run}, {split} split")
+    say(f"wrote {run / f'report_{split}.html'}")
 
 
 def evaluate_command(arguments: list[str]) -> int:
     parser = make_parser("evaluate")
     parser.add_argument("--model", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--data", help="another manifest, bank or folder than the one it was trained from")
     parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips")
+    parser.add_argument("--faithful", type=int, default=16, help="clips on which faithfulness is measured; 0: none")
     parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
     parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
     parsed = parser.parse_args(arguments)
@@ -92,12 +92,18 @@ def evaluate_command(arguments: list[str]) -> int:
     from whenwhere.training.data import build_data
 
     network, record = load_model(parsed.model)
-    data = build_data(record.config, say, network.projection)  # type: ignore[arg-type]
+    config = record.config
+    if parsed.data is not None:
+        config = replace(config, data=replace(config.data, path=parsed.data))
+    data = build_data(config, say, network.projection)  # type: ignore[arg-type]
+    if data.classes != record.classes:
+        raise ManifestError(f"{parsed.model} knows the classes {record.classes}, the data has {data.classes}")
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
     _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
-    _evaluate_run(parsed.model, network, data, parsed.split)
+    views = parsed.clips * parsed.crops > 1
+    _evaluate_run(parsed.model, network, record, data, parsed.split, 0 if views else parsed.faithful)
     return 0
 
 

@@ -52,11 +52,12 @@ def clip_truth(clip: Clip, times: Sequence[float], preprocessing: Preprocessing)
 def split_truth(
     clips: Sequence[Clip], times: Sequence[Sequence[float]], preprocessing: Preprocessing
 ) -> dict[str, Tensor]:
-    """``active`` `(N, T)` and ``boxes`` `(N, T, 4)` of clips, each only where a manifest tells of any."""
+    """``times`` `(N, T)`, and ``active`` `(N, T)` and ``boxes`` `(N, T, 4)` where the manifest tells of any."""
+    seconds = {"times": torch.tensor(times, dtype=torch.float64)}
     if not any(clip.segments or clip.boxes for clip in clips):
-        return {}
+        return seconds
     active, boxes = zip(*(clip_truth(clip, moments, preprocessing) for clip, moments in zip(clips, times, strict=True)))
-    truth = {"active": torch.stack(active)}
+    truth = {**seconds, "active": torch.stack(active)}
     if any(clip.boxes for clip in clips):
         truth["boxes"] = torch.stack(boxes)
     return truth

@@ -6,17 +6,26 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from whenwhere.evaluation.scores import Score
 from whenwhere.metrics.bootstrap import Estimate
 
 
+def print_scores(scores: Iterable[Score], title: str) -> None:
+    """Print the table, wide enough for its controls where the output is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(scores_table(scores, title))
+
+
 def scores_table(scores: Iterable[Score], title: str) -> Table:
     """One line a measure, controls beside the value; red where the best control is not beaten."""
     table = Table(title=title)
     for heading, justify in (("measure", "left"), ("model (95 %)", "right"), ("controls", "left"), ("n", "right")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        table.add_column(heading, justify=justify, no_wrap=heading != "controls")  # type: ignore[arg-type]
     table.add_column("in words")
     for score in scores:
         style = "green" if score.value > score.controls[score.best_control].value else "red"

@@ -111,7 +111,9 @@ def paired_difference(
     """
     ours, control = _finite(ours), _finite(control)
     if ours.shape != control.shape:
-        raise ValueError(f"paired values must be of the same clips, got {len(ours)} of ours and {len(control)}")
+        raise ValueError(
+            f"paired values must be of the same clips, got {len(ours)} of ours and {len(control)} of the control"
+        )
     difference = ours - control
     interval = bootstrap_interval(difference, groups, confidence, resamples, seed)
     return (float(difference.mean()) if len(difference) else float("nan"), *interval)

@@ -23,8 +23,8 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
         labels: `(N,)` integers below K.
 
     Raises:
-        ValueError: other shapes or types, no clips, fewer than two classes, a clip whose greatest logit is not a finite
-            number, or a label that is no class.
+        ValueError: other shapes or types, no clips, fewer than two classes, a clip whose greatest logit is not a
+            finite number, or a label that is no class.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(f"expected logits (N, K) and labels (N,), got {tuple(logits.shape)} and {tuple(labels.shape)}")
@@ -91,6 +91,9 @@ def class_mean(values: ArrayLike, labels: ArrayLike, classes: int, weights: Arra
         labels: `(N,)` integers, true classes.
         classes: K.
         weights: `(N,)`, how often each clip counts, for :func:`whenwhere.metrics.bootstrap.bootstrap_statistic`.
+
+    Raises:
+        ValueError: other shapes, values that are not finite, or a label that is no class.
     """
     values, labels = np.asarray(values, dtype=float), np.asarray(labels)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights)
@@ -100,6 +103,8 @@ def class_mean(values: ArrayLike, labels: ArrayLike, classes: int, weights: Arra
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f"labels are {labels.min()} to {labels.max()}, but there are {classes} classes")
+    if bad := int((~np.isfinite(values)).sum()):
+        raise ValueError(f"{bad} of {len(values)} values are not finite numbers")
     counts = np.bincount(labels, weights, minlength=classes)
     there = counts > 0
     means = np.bincount(labels, weights * values, minlength=classes)[there] / counts[there]

@@ -22,7 +22,8 @@ from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.strip import fit_text, text_font
 
 SUFFIXES = (".png", ".svg", ".pdf")
-OURS, CONTROL, BEATEN = "#0072B2", "#6B6B6B", "#D55E00"  # of Okabe and Ito's colours; BEATEN: no better than a control
+# Blue and red that colour-blind readers tell apart, by lightness too; WORSE: no better than a control.
+OURS, FILL, CONTROL, WORSE = "#0072B2", "#9CCBE8", "#6B6B6B", "#B2182B"
 NAME_WIDTH = 22  # of a name, in heights of its letters; what is longer is cut
 FEW_CLASSES = 12  # up to here a confusion matrix has room for its numbers
 ROW = 0.21  # inches, a line of text with what is drawn beside it
@@ -85,47 +86,48 @@ def draw_confusion_matrix(matrix: ArrayLike, names: Sequence[str]) -> Figure:
         for row, column in np.argwhere(matrix > 0):
             ink = "white" if shares[row, column] > 0.35 else "black"
             axes.text(column, row, str(matrix[row, column]), color=ink, fontsize=10, ha="center", va="center")
-    axes.set_xlabel("named", fontsize=10, labelpad=8)
-    axes.set_ylabel("truth", fontsize=10, labelpad=8)
+    axes.set_xlabel("predicted class", fontsize=10, labelpad=8)
+    axes.set_ylabel("true class", fontsize=10, labelpad=8)
     title = f"{int(np.trace(matrix))} of {int(totals.sum())} clips right"
     if missing := int((totals == 0).sum()):
         title += f"; hatched: {missing} {'class' if missing == 1 else 'classes'} without clips"
     axes.set_title(title, fontsize=11, loc="left", pad=10)
-    bar = axes.inset_axes((1 + 0.15 / (cell * count), 0, 0.14 / (cell * count), 1))
+    side = cell * count
+    bar = axes.inset_axes((1 + 0.15 / side, 1 - min(1, 4 / side), 0.14 / side, min(1, 4 / side)))
     figure.colorbar(image, cax=bar, ticks=[0, 0.01, 0.1, 0.25, 0.5, 1]).set_label("share of the true class", fontsize=9)
     return figure
 
 
 def draw_reliability(diagram: Reliability) -> Figure:
-    """Accuracy in each bin of confidence against the diagonal of an honest model, and how many clips each bin has."""
+    """Accuracy in each bin of confidence beside what perfect calibration gives; below, each bin's share of clips."""
     filled = diagram.weight > 0
     total = diagram.weight.sum()
     figure, (top, bottom) = _panels(4.2, [4.2, 1.3], gap=0.18)
     left, width = diagram.edges[:-1], np.diff(diagram.edges)
     bars: dict[str, Any] = {"align": "edge", "edgecolor": "white", "linewidth": 0.8}
-    top.bar(left[filled], diagram.accuracy[filled], width[filled], color=OURS, label="accuracy", **bars)
+    top.bar(left[filled], diagram.accuracy[filled], width[filled], color=FILL, label="accuracy", **bars)
     low = np.minimum(diagram.accuracy, diagram.confidence)[filled]
     gap = np.abs(diagram.accuracy - diagram.confidence)[filled]
     gaps: dict[str, Any] = {
         "align": "edge",
         "facecolor": "none",
-        "edgecolor": BEATEN,
+        "edgecolor": WORSE,
         "hatch": "////",
         "linewidth": 0.8,
     }
     top.bar(left[filled], gap, width[filled], low, label="gap to the confidence", **gaps)
-    top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="honest")
-    top.legend(loc="upper left", fontsize=9, frameon=False)
+    top.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1, label="perfectly calibrated")
+    top.legend(loc="upper left", fontsize=9, framealpha=0.85, edgecolor="none")
     top.set(xlim=(0, 1), ylim=(0, 1), xticklabels=[])
     top.set_ylabel("accuracy", fontsize=10)
     top.set_title(f"ECE {diagram.error:.3f}, {len(left)} bins, {total:g} clips", fontsize=11, loc="left", pad=8)
-    bottom.bar(left, diagram.weight / total, width, color=CONTROL, **bars)
+    bottom.bar(left, diagram.weight / total, width, color="0.75", **bars)
     confidence, accuracy = (
         np.nansum(diagram.weight * values) / total for values in (diagram.confidence, diagram.accuracy)
     )
-    bottom.axvline(confidence, color=BEATEN, linewidth=1.6, label=f"mean confidence {confidence:.3f}")
+    bottom.axvline(confidence, color=WORSE, linewidth=1.6, label=f"mean confidence {confidence:.3f}")
     bottom.axvline(accuracy, color=OURS, linewidth=1.6, linestyle=(0, (4, 2)), label=f"accuracy {accuracy:.3f}")
-    bottom.legend(loc="upper left", fontsize=9, frameon=False)
+    bottom.legend(loc="upper left", fontsize=9, framealpha=0.85, edgecolor="none")
     bottom.set(xlim=(0, 1))
     bottom.set_ylabel("share of clips", fontsize=10)
     bottom.set_xlabel("confidence", fontsize=10)
@@ -144,7 +146,7 @@ def draw_class_bars(estimates: Mapping[str, Estimate], measure: str) -> Figure:
     values = np.array([estimate.value for estimate in estimates.values()])
     figure, (axes,) = _panels(4.5, [ROW * len(values)])
     known = ~np.isnan(values)
-    axes.barh(np.flatnonzero(known), values[known], height=0.72, color="#9CCBE8")
+    axes.barh(np.flatnonzero(known), values[known], height=0.72, color=FILL)
     _whiskers(axes, list(estimates.values()), [OURS] * len(values))
     for row, estimate in enumerate(estimates.values()):
         axes.text(1.02, row, f"{estimate.count}", fontsize=8, color="0.35", ha="left", va="center")
@@ -191,10 +193,13 @@ class Comparison:
         return max(self.controls, key=lambda name: np.nan_to_num(sign * self.controls[name].value, nan=-np.inf))
 
     @property
-    def beaten(self) -> bool:
-        """Whether the model is better than its best control; False when the model's value is NaN."""
+    def verdict(self) -> str:
+        """What is wrong with the model's value, in words; empty when it is better than its best control."""
         best = self.controls[self.best_control].value
-        return bool(self.model.value > best if self.higher_is_better else self.model.value < best)
+        if np.isnan([self.model.value, best]).any():
+            return "cannot be compared"
+        better = self.model.value > best if self.higher_is_better else self.model.value < best
+        return "" if better else f"no better than {self.best_control}"
 
 
 def draw_comparison(comparisons: Sequence[Comparison]) -> Figure:
@@ -206,38 +211,38 @@ def draw_comparison(comparisons: Sequence[Comparison]) -> Figure:
     if not comparisons:
         raise ValueError("a comparison needs at least one measure")
     heights = [ROW * (1 + len(comparison.controls)) for comparison in comparisons]
-    figure, panels = _panels(4.8, heights, gap=0.42)
-    drawn = [estimate for c in comparisons for estimate in (c.model, *c.controls.values())]
-    ends = np.array([(e.value, e.low, e.high) for e in drawn])
-    low, high = min(0.0, np.nanmin(ends, initial=0)), max(1.0, np.nanmax(ends, initial=1))
+    figure, panels = _panels(4.8, heights, gap=0.34)
+    estimates = [estimate for each in comparisons for estimate in (each.model, *each.controls.values())]
+    ends = np.array([(estimate.value, estimate.low, estimate.high) for estimate in estimates])
+    low, high = np.nanmin(ends, initial=0), np.nanmax(ends, initial=1)
+    margin = 0.02 * (high - low)
     for axes, comparison in zip(panels, comparisons, strict=True):
         _draw_answers(axes, comparison)
-        margin = 0.02 * (high - low)
         axes.set(xlim=(low - margin, high + margin))
+        if axes is not panels[-1]:  # one scale for all, said once
+            axes.set_xticklabels([])
     return figure
 
 
 def _draw_answers(axes: Axes, comparison: Comparison) -> None:
-    best, beaten = comparison.best_control, comparison.beaten
+    verdict, best = comparison.verdict, comparison.controls[comparison.best_control]
     answers = {"model": comparison.model, **comparison.controls}
-    colors = [OURS if beaten else BEATEN, *[CONTROL] * len(comparison.controls)]
-    axes.axvline(answers[best].value, color=CONTROL, linestyle="--", linewidth=0.9, zorder=0)
+    colors = [WORSE if verdict else OURS, *[CONTROL] * len(comparison.controls)]
+    axes.grid(axis="x", color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.axvline(best.value, color=CONTROL, linestyle="--", linewidth=0.9, zorder=1)
     _whiskers(axes, list(answers.values()), colors)
     for row, (estimate, color) in enumerate(zip(answers.values(), colors, strict=True)):
-        if np.isnan(estimate.value):
-            axes.text(0, row, "not measured", fontsize=8, color="0.35", va="center", style="italic")
         axes.plot(estimate.value, row, "D" if row == 0 else "o", color=color, markersize=7 if row == 0 else 5.5)
-        said = f"{estimate.value:.3f}"
+        said = "–" if np.isnan(estimate.value) else f"{estimate.value:.3f}"
         axes.annotate(said, (1.01, row), xycoords=axes.get_yaxis_transform(), fontsize=8, color=color, va="center")
     axes.set_yticks(range(len(answers)), _short(answers), fontsize=9, parse_math=False)
     axes.get_yticklabels()[0].set(color=colors[0], fontweight="bold")
     axes.set(ylim=(len(answers) - 0.5, -0.5))
-    axes.tick_params(axis="y", length=0)
-    arrow = "" if comparison.higher_is_better else ", lower is better"
-    title = f"{comparison.measure} (n = {comparison.model.count}{arrow})"
-    if not beaten:
-        title += f": no better than {best}"
-    axes.set_title(title, fontsize=10, loc="left", pad=5, color="black" if beaten else BEATEN, parse_math=False)
+    axes.tick_params(axis="both", length=0)
+    direction = "" if comparison.higher_is_better else ", lower is better"
+    title = f"{comparison.measure} (n = {comparison.model.count}{direction})" + (verdict and f": {verdict}")
+    axes.set_title(title, fontsize=10, loc="left", pad=5, color=WORSE if verdict else "black", parse_math=False)
 
 
 def _panels(width: float, heights: Sequence[float], gap: float = 0.0) -> tuple[Figure, list[Axes]]:

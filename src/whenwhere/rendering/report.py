@@ -38,7 +38,7 @@ def inline_json(data: object) -> str:
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     return (_ASSETS / name).read_text(encoding="utf-8")
 
 
@@ -143,7 +143,7 @@ def write_report(
     with _playable_copy(video) as (playable, facts):
         source = _video_source(playable, video, path)
     page = fill(
-        _asset("player.html"),
+        asset("player.html"),
         {
             "title": html.escape(f"{explanation.label} – {Path(explanation.path).name}"),
             "name": html.escape(Path(explanation.path).name),
@@ -153,16 +153,16 @@ def write_report(
             "model": html.escape(f" Model: {explanation.model}." if explanation.model else ""),
             "width": str(explanation.width),
             "height": str(explanation.height),
-            "css": _asset("player.css"),
-            "js": _asset("attention.js") + _asset("player.js"),
+            "css": asset("player.css"),
+            "js": asset("attention.js") + asset("player.js"),
             "data": inline_json(report_data(explanation, facts, truth_segments)),
             "video": source,
         },
     )
-    _write_whole(path, page)
+    write_whole(path, page)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -233,5 +233,5 @@ def write_index(entries: Iterable[IndexEntry], path: str | Path) -> None:
     failed = sum(entry.error is not None for entry in entries)
     count = f"{len(entries)} video{'' if len(entries) == 1 else 's'}" + (f", {failed} failed" if failed else "")
     rows = "\n".join(_index_row(entry) for entry in entries)
-    page = fill(_asset("index.html"), {"css": _asset("player.css"), "count": count, "rows": rows})
-    _write_whole(Path(path), page)
+    page = fill(asset("index.html"), {"css": asset("player.css"), "count": count, "rows": rows})
+    write_whole(Path(path), page)

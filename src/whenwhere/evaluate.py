@@ -1,0 +1,175 @@
+"""Measure a run on one split: tables, a record that names everything, predictions to score again, a page to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whenwhere.datasets.integrity import content_hash
+from whenwhere.evaluation.faithful_scores import faithfulness_scores
+from whenwhere.evaluation.measure import Predictions, predict
+from whenwhere.evaluation.predictions import (
+    Tube,
+    VideoTubes,
+    write_boxes,
+    write_json,
+    write_segment_truth,
+    write_segments,
+)
+from whenwhere.evaluation.scores import Score, all_scores
+from whenwhere.evaluation.truth import video_names
+from whenwhere.localization import find_segments, mask_boxes
+from whenwhere.metrics.calibration import confidences, reliability
+from whenwhere.metrics.classification import class_mean, per_class_table, top_k_hits
+from whenwhere.models import Network
+from whenwhere.recognizer import merge_repeats
+from whenwhere.rendering.evaluation_page import Page, write_evaluation_page
+from whenwhere.structures import Clip, Segment
+from whenwhere.training.checkpoint import MODEL_FILE, ModelRecord
+from whenwhere.training.data import Data
+from whenwhere.video import probe
+
+
+def evaluate(
+    run: Path,
+    network: Network,
+    record: ModelRecord,
+    data: Data,
+    split: str,
+    faithful_clips: int = 0,
+    log: Callable[[str], None] = print,
+) -> list[Score]:
+    """Measure a network and leave in its run's folder, for the split ``S``:
+
+    ``metrics_S.json``: every number with interval, protocol and controls, and what made it; ``report_S.html``;
+    ``segments_S.json`` (ActivityNet) and ``boxes_S.json``, predictions for ``whenwhere score``; ``truth_S.json``
+    where it is known when.
+
+    Args:
+        faithful_clips: clips on which faithfulness is measured; 0: not at all.
+    """
+    dataset = getattr(data, split)
+    predictions = predict(network, dataset)
+    for cause in predictions.broken:
+        log(f"skipped: {cause}")
+    scores = list(all_scores(predictions))
+    if faithful_clips:
+        log(f"faithfulness on {min(faithful_clips, len(dataset))} clips")
+        scores += faithfulness_scores(network, dataset, faithful_clips)
+    clips = data.clips.get(split) if not predictions.broken else None
+    names = video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(len(predictions.labels))]
+    metrics = {
+        **_origin(run, record, data, split),
+        "broken": len(data.broken) + len(predictions.broken),
+        "scores": [score.to_dict() for score in scores],
+        **_classification(predictions, data.classes),
+    }
+    write_json(run / f"metrics_{split}.json", metrics)
+    _write_predictions(run, split, names, clips, predictions, data)
+    page = Page(f"{run}, {split} split", scores, metrics, predictions, data.classes, names, clips)
+    write_evaluation_page(page, run / f"report_{split}.html")
+    return scores
+
+
+def _origin(run: Path, record: ModelRecord, data: Data, split: str) -> dict[str, Any]:
+    """What a reader needs to get the same numbers: versions, seeds, and hashes of model and data."""
+    config = record.config
+    model = run / MODEL_FILE if run.is_dir() else run
+    said = hashlib.sha256(json.dumps(asdict(config.data), sort_keys=True, default=str).encode())
+    for clip in data.clips.get(split, []):
+        known = {**clip.to_dict(), "path": Path(clip.path).name}
+        said.update(json.dumps(known, sort_keys=True).encode())
+    if config.data.path and Path(config.data.path).is_file():
+        said.update(content_hash(config.data.path).encode())
+    return {
+        "split": split,
+        "clips": len(getattr(data, split)),
+        "versions": {name: version(name) for name in ("whenwhere", "torch", "timm", "av", "numpy")},
+        "seed": config.fit.seed,
+        "model_sha256": content_hash(model) if model.is_file() else None,
+        "backbone": record.backbone_identity,
+        "data_sha256": said.hexdigest(),
+    }
+
+
+def _classification(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
+    logits, labels = predictions.logits, predictions.labels
+    hits = top_k_hits(logits, labels)
+    diagram = reliability(confidences(logits), hits.numpy())
+    return {
+        "mean_class_accuracy": asdict(class_mean(hits.float().numpy(), labels.numpy(), len(classes))),
+        "calibration": {"protocol": "expected calibration error, 15 bins (Guo et al. 2017)", "ece": diagram.error},
+        "classes": [asdict(row) for row in per_class_table(logits, labels, classes)],
+    }
+
+
+def _write_predictions(
+    run: Path, split: str, names: list[str], clips: list[Clip] | None, predictions: Predictions, data: Data
+) -> None:
+    """Segments and boxes of every clip; without video files a frame counts as a second and a cell as a pixel."""
+    segments, tubes, truth, durations = {}, {}, {}, {}
+    probabilities, named = predictions.logits.softmax(1).max(1)
+    for index, name in enumerate(names):
+        label, score = data.classes[int(named[index])], float(probabilities[index])
+        times, duration, size, area = _frame_of(predictions, index, clips[index] if clips else None, data)
+        times, importance, _, masks = merge_repeats(
+            times, predictions.importance[index], predictions.weights[index], predictions.masks[index]
+        )
+        found = find_segments(importance, times, duration, label)
+        segments[name] = [Segment(s.start, s.end, label, s.score * score) for s in found]
+        tubes[name] = VideoTubes(*size, tubes=_tube(masks, times, found, area, label, score))
+        durations[name] = duration
+        if clips:
+            truth[name] = [s for s in clips[index].segments if s.label in data.classes]
+        elif predictions.active is not None:
+            truth[name] = _true_segments(predictions.active[index], data.classes[int(predictions.labels[index])])
+    used = {"used": True, "details": "backbone pretrained on ImageNet unless the recipe says otherwise"}
+    write_segments(run / f"segments_{split}.json", segments, used)
+    write_boxes(run / f"boxes_{split}.json", tubes)
+    if any(truth.values()):
+        write_segment_truth(run / f"truth_{split}.json", truth, durations, subset=split)
+
+
+def _frame_of(
+    predictions: Predictions, index: int, clip: Clip | None, data: Data
+) -> tuple[np.ndarray, float, tuple[int, int], tuple[float, float, float, float]]:
+    """Times of the frames, duration, (width, height), and the area of the picture that the grid covers."""
+    frames, height, width = predictions.masks.shape[1:]
+    if clip is None or data.backbone is None or predictions.times is None:
+        return np.arange(frames) + 0.5, float(frames), (width, height), (0.0, 0.0, float(width), float(height))
+    info = probe(clip.path)
+    times = predictions.times[index].double().numpy()
+    return times, info.duration, (info.width, info.height), data.backbone.preprocessing.area(info.width, info.height)
+
+
+def _true_segments(active: Tensor, label: str) -> list[Segment]:
+    edges = np.flatnonzero(np.diff(np.pad(active.numpy().astype(np.int8), 1)))
+    return [Segment(float(start), float(end), label) for start, end in edges.reshape(-1, 2)]
+
+
+def _tube(
+    masks: Tensor,
+    times: np.ndarray,
+    segments: tuple[Segment, ...],
+    area: tuple[float, float, float, float],
+    label: str,
+    score: float,
+) -> tuple[Tube, ...]:
+    """One tube through the boxes of all frames within the segments."""
+    inside = [i for i, t in enumerate(times) if any(s.start <= t <= s.end for s in segments)]
+    if not inside:
+        return ()
+    grid = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
+    x0, y0, x1, y1 = area
+    boxes = (mask_boxes(masks[inside]) / grid).double().numpy()
+    boxes = boxes * [x1 - x0, y1 - y0, x1 - x0, y1 - y0] + [x0, y0, x0, y0]
+    return (Tube(label, np.array(inside), times[inside], boxes, score),)

@@ -1,0 +1,153 @@
+"""One page about how good a model is: every measure beside its controls, plots, the surest and the worst clips."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from whenwhere.evaluation.measure import Predictions
+from whenwhere.evaluation.scores import Score
+from whenwhere.evaluation.tables import with_interval
+from whenwhere.metrics.bootstrap import Estimate
+from whenwhere.metrics.calibration import confidences, reliability
+from whenwhere.metrics.classification import confusion_matrix, top_k_hits
+from whenwhere.rendering.contact_sheet import middle_frame
+from whenwhere.rendering.plots import (
+    Comparison,
+    draw_class_bars,
+    draw_comparison,
+    draw_confusion_matrix,
+    draw_reliability,
+    figure_png,
+)
+from whenwhere.rendering.report import asset, fill, write_whole
+from whenwhere.structures import Clip
+from whenwhere.video import VideoError
+
+SHOWN = 6  # clips at either end
+THUMBNAIL = 200  # pixels wide
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the page tells.
+
+    Attributes:
+        title: of the page.
+        scores: every measure.
+        metrics: the record beside it, as written to JSON.
+        predictions: of N clips.
+        classes: names.
+        names: N, of the clips.
+        clips: N files to take pictures from; None without files.
+    """
+
+    title: str
+    scores: Sequence[Score]
+    metrics: dict[str, Any]
+    predictions: Predictions
+    classes: Sequence[str]
+    names: Sequence[str]
+    clips: Sequence[Clip] | None = None
+
+
+def write_evaluation_page(page: Page, path: str | Path) -> None:
+    """Write one HTML file that needs nothing else; it appears whole or not at all."""
+    versions = ", ".join(f"{name} {value}" for name, value in page.metrics["versions"].items())
+    origin = (
+        f"{page.metrics['clips']} clips, {page.metrics['broken']} more could not be read. {versions}. "
+        f"Seed {page.metrics['seed']}, model {str(page.metrics['model_sha256'])[:12]}, "
+        f"data {page.metrics['data_sha256'][:12]}."
+    )
+    values = {
+        "title": html.escape(page.title),
+        "css": asset("player.css"),
+        "origin": html.escape(origin),
+        "rows": "\n".join(_row(score) for score in page.scores),
+        "losses": _losses(page.scores),
+        "plots": "\n".join(_plots(page)),
+        "worst": _clips(page, worst=True),
+        "best": _clips(page, worst=False),
+    }
+    write_whole(Path(path), fill(asset("evaluation.html"), values))
+
+
+def _row(score: Score) -> str:
+    lost = score.verdict.startswith("does not")
+    controls = ", ".join(f"{name} {control.value:.3f}" for name, control in score.controls.items())
+    cells = (score.name, with_interval(score.estimate), score.verdict, controls, str(score.count))
+    columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells[1:])
+    head = f'<th scope="row" title="{html.escape(score.protocol)}">{html.escape(cells[0])}</th>'
+    return f'<tr class="{"lost" if lost else ""}">{head}{columns}</tr>'
+
+
+def _losses(scores: Sequence[Score]) -> str:
+    lost = [score for score in scores if score.verdict.startswith("does not")]
+    if not lost:
+        return "<p>Every measure beats its best control, or is above it.</p>"
+    named = "; ".join(f"{score.name} ({score.verdict})" for score in lost)
+    return f'<p class="lost">Not better than the best control, so do not rely on: {html.escape(named)}.</p>'
+
+
+def _plots(page: Page) -> Iterator[str]:
+    logits, labels = page.predictions.logits, page.predictions.labels
+    comparisons = [Comparison(score.name, score.estimate, score.controls) for score in page.scores]
+    yield _figure(draw_comparison(comparisons), "Every measure of the model beside its controls")
+    yield _figure(draw_confusion_matrix(confusion_matrix(logits, labels), page.classes), "Confusion matrix")
+    diagram = reliability(confidences(logits), top_k_hits(logits, labels).numpy())
+    yield _figure(draw_reliability(diagram), "How often the model is right, by how sure it is")
+    bars = {row["name"]: _recall(row) for row in page.metrics["classes"]}
+    yield _figure(draw_class_bars(bars, "recall"), "Share of each class's clips that are named rightly")
+
+
+def _recall(row: dict[str, Any]) -> Estimate:
+    value, low, high = (float("nan") if row[key] is None else row[key] for key in ("recall", "low", "high"))
+    return Estimate(value, low, high, row["count"])
+
+
+def _figure(figure: Figure, text: str) -> str:
+    image = base64.b64encode(figure_png(figure)).decode()
+    return (
+        f'<figure><img alt="{html.escape(text)}" src="data:image/png;base64,{image}">'
+        f"<figcaption>{html.escape(text)}</figcaption></figure>"
+    )
+
+
+def _clips(page: Page, worst: bool) -> str:
+    """Clips with the least, or the most, probability for their own class."""
+    probabilities = page.predictions.logits.softmax(1)
+    own = probabilities.gather(1, page.predictions.labels[:, None])[:, 0]
+    order = own.argsort(descending=not worst, stable=True)[:SHOWN].tolist()
+    items = []
+    for index in order:
+        true, named = (
+            page.classes[int(page.predictions.labels[index])],
+            page.classes[int(probabilities[index].argmax())],
+        )
+        text = f"{page.names[index]}: {true}, {float(own[index]):.0%}" + (
+            "" if named == true else f"; taken for {named}"
+        )
+        items.append(f"<li>{_thumbnail(page, index)}<span>{html.escape(text)}</span></li>")
+    return f'<ul class="clips">{"".join(items)}</ul>'
+
+
+def _thumbnail(page: Page, index: int) -> str:
+    if page.clips is None:
+        return ""
+    try:
+        pixels, _ = middle_frame(page.clips[index])
+    except VideoError:
+        return ""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
