@@ -99,8 +99,14 @@ def _losses(scores: Sequence[Score]) -> str:
 
 def _plots(page: Page) -> Iterator[str]:
     logits, labels = page.predictions.logits, page.predictions.labels
-    comparisons = [Comparison(score.name, score.estimate, score.controls) for score in page.scores]
-    yield _figure(draw_comparison(comparisons), "Every measure of the model beside its controls")
+    for part in ("accuracy", "when", "where", "faithful"):
+        comparisons = [
+            Comparison(score.name, score.estimate, score.controls)
+            for score in page.scores
+            if score.name.startswith(part) and not score.name.endswith("class evidence")  # those are in the table
+        ]
+        if comparisons:
+            yield _figure(draw_comparison(comparisons), f"The model beside its controls: {part}")
     yield _figure(draw_confusion_matrix(confusion_matrix(logits, labels), page.classes), "Confusion matrix")
     diagram = reliability(confidences(logits), top_k_hits(logits, labels).numpy())
     yield _figure(draw_reliability(diagram), "How often the model is right, by how sure it is")
