@@ -93,7 +93,7 @@ def _losses(scores: Sequence[Score]) -> str:
     lost = [score for score in scores if score.verdict.startswith("does not")]
     if not lost:
         return "<p>Every measure beats its best control, or is above it.</p>"
-    named = "; ".join(f"{score.name} ({score.verdict})" for score in lost)
+    named = "; ".join(score.name for score in lost)
     return f'<p class="lost">Not better than the best control, so do not rely on: {html.escape(named)}.</p>'
 
 
