@@ -26,7 +26,7 @@ def evaluated(config: TrainConfig, out: Path, faithful: int) -> dict:
     data = build_data(config, quiet)
     train(config, data, out, quiet=True)
     network, record = load_model(out)
-    evaluate(out, network, record, data, "test", faithful, quiet)
+    evaluate(out, network, record, data, "test", faithful, sanity_clips=faithful, log=quiet)
     return json.loads((out / "metrics_test.json").read_text())
 
 
@@ -71,6 +71,14 @@ def test_faithfulness_is_measured_when_asked_for(walls: Path, videos: Path) -> N
     names = scores_of(walls).keys()
     assert {"faithful: deletion, joint", "faithful: insertion, joint", "faithful: explained region"} < names
     assert not any(name.startswith("faithful") for name in scores_of(videos))
+
+
+def test_sanity_checks_are_part_of_the_record(walls: Path) -> None:
+    sanity = json.loads((walls / "metrics_test.json").read_text())["sanity"]
+    assert sanity["cascade"][0]["layer"] == "trained"
+    assert sanity["cascade"][0]["evidence"] == pytest.approx(1)
+    assert sanity["cascade"][-1]["mask"] < 0.9
+    assert {"mirrored", "right by 1", "down by 1"} == sanity["stability"].keys()
 
 
 def test_what_was_written_scores_the_same_again(walls: Path) -> None:

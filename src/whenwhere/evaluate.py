@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
-from whenwhere.evaluation.faithful_scores import faithfulness_scores
+from whenwhere.evaluation.faithful_scores import faithfulness_scores, some_features
 from whenwhere.evaluation.measure import Predictions, predict
 from whenwhere.evaluation.predictions import (
     Tube,
@@ -25,6 +25,7 @@ from whenwhere.evaluation.predictions import (
     write_segment_truth,
     write_segments,
 )
+from whenwhere.evaluation.sanity import sanity_report
 from whenwhere.evaluation.scores import Score, all_scores
 from whenwhere.evaluation.truth import video_names
 from whenwhere.localization import find_segments, mask_boxes
@@ -46,6 +47,7 @@ def evaluate(
     data: Data,
     split: str,
     faithful_clips: int = 0,
+    sanity_clips: int = 0,
     log: Callable[[str], None] = print,
 ) -> list[Score]:
     """Measure a network and leave in its run's folder, for the split ``S``:
@@ -56,6 +58,8 @@ def evaluate(
 
     Args:
         faithful_clips: clips on which faithfulness is measured; 0: not at all.
+        sanity_clips: clips on which explanations of ever more random networks are compared with this one's, and of
+            mirrored and shifted clips with those of the clips; 0: not at all.
     """
     dataset = getattr(data, split)
     predictions = predict(network, dataset)
@@ -73,6 +77,10 @@ def evaluate(
         "scores": [score.to_dict() for score in scores],
         **_classification(predictions, data.classes),
     }
+    if sanity_clips:
+        log(f"sanity checks on {min(sanity_clips, len(dataset))} clips")
+        features, labels = some_features(network, dataset, sanity_clips)
+        metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_json(run / f"metrics_{split}.json", metrics)
     _write_predictions(run, split, names, clips, predictions, data)
     page = Page(f"{run}, {split} split", scores, metrics, predictions, data.classes, names, clips)

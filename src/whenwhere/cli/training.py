@@ -66,14 +66,25 @@ def _as_yaml(config: TrainConfig) -> str:
 
 
 def _evaluate_run(
-    run: Path, network: Network, record: ModelRecord, data: Data, split: str, faithful_clips: int = 0
+    run: Path,
+    network: Network,
+    record: ModelRecord,
+    data: Data,
+    split: str,
+    faithful_clips: int = 0,
+    sanity_clips: int = 0,
 ) -> None:
     """Print the table of a run's network on one split and leave its record, predictions and page in the run."""
-    from whenwhere.evaluate import evaluate
-    from whenwhere.evaluation.tables import print_scores
+    from rich.console import Console
 
-    scores = evaluate(run, network, record, data, split, faithful_clips, say)
+    from whenwhere.evaluate import evaluate
+    from whenwhere.evaluation.tables import print_scores, sanity_table
+
+    scores = evaluate(run, network, record, data, split, faithful_clips, sanity_clips, say)
     print_scores(scores, f"{run}, {split} split")
+    if sanity_clips:
+        record_file = json.loads((run / f"metrics_{split}.json").read_text(encoding="utf-8"))
+        Console(width=120).print(sanity_table(record_file["sanity"]))
     say(f"wrote {run / f'report_{split}.html'}")
 
 
@@ -83,6 +94,7 @@ def evaluate_command(arguments: list[str]) -> int:
     parser.add_argument("--data", help="another manifest, bank or folder than the one it was trained from")
     parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips")
     parser.add_argument("--faithful", type=int, default=16, help="clips on which faithfulness is measured; 0: none")
+    parser.add_argument("--sanity", type=int, default=0, help="clips for cascading randomisation and moved clips")
     parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
     parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
     parsed = parser.parse_args(arguments)
@@ -103,7 +115,8 @@ def evaluate_command(arguments: list[str]) -> int:
     report_broken(data.broken)
     _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
     views = parsed.clips * parsed.crops > 1
-    _evaluate_run(parsed.model, network, record, data, parsed.split, 0 if views else parsed.faithful)
+    extras = (0, 0) if views else (parsed.faithful, parsed.sanity)
+    _evaluate_run(parsed.model, network, record, data, parsed.split, *extras)
     return 0
 
 

@@ -1,6 +1,7 @@
 """What a network says about when and where, and what answers that need no training say, in one form.
 
-The network's own answers are its attention and its class evidence. Everything else is a control: Grad-CAM of the same
+The network's own answers are its attention, its class evidence and, of when, its temporal weights without the masks.
+Everything else is a control: Grad-CAM of the same
 network, the change from frame to frame, and answers that never look.
 """
 
@@ -26,7 +27,7 @@ from whenwhere.metrics.controls import (
 from whenwhere.metrics.spatial import box_coverage, peak
 from whenwhere.models.evidence import smooth, temporal_profile
 
-OWN = ("attention", "class evidence")
+OWN = ("attention", "class evidence", "temporal weights")
 
 
 class When(NamedTuple):
@@ -63,7 +64,7 @@ def when_answers(
     """
     clips, frames = predictions.importance.shape
     generator = torch.Generator().manual_seed(seed)
-    profiles = {"attention": predictions.importance}
+    profiles = {"attention": predictions.importance, "temporal weights": predictions.weights}
     if predictions.evidence is not None and predictions.grad_cam is not None:
         profiles["class evidence"] = predictions.evidence.sum((-2, -1)).clamp_min(0)
         profiles["Grad-CAM"] = temporal_profile(predictions.grad_cam)

@@ -41,7 +41,7 @@ def faithfulness_scores(
         clips: how many, evenly spaced over the set; every one costs some fifty forward passes of the head.
     """
     options = options or FaithfulnessOptions(over=("joint",))
-    features, labels = _some(network, dataset, clips)
+    features, labels = some_features(network, dataset, clips)
     explained = explain_features(network.head, features, labels, options.clips)
     maps = saliency_maps(explained, options.seed)
     measured = measure_faithfulness(network, features, labels, maps, options)
@@ -50,7 +50,7 @@ def faithfulness_scores(
         if lower_is_better(measure):
             values = {name: 1 - value for name, value in values.items()}
         controls = {name: value for name, value in values.items() if name not in OWN}
-        for own in OWN:
+        for own in (own for own in OWN if own in values):
             name = f"faithful: {measure}" + ("" if own == "attention" else f", {own}")
             yield mean_score(name, PROTOCOL.get(measure, measure), values[own], controls)
     yield _region_score(network, features, labels, explained_region(explained), options)
@@ -67,7 +67,7 @@ def _region_score(
 
 
 @torch.no_grad()
-def _some(network: Network, dataset: Dataset, clips: int) -> tuple[Tensor, Tensor]:
+def some_features(network: Network, dataset: Dataset, clips: int) -> tuple[Tensor, Tensor]:
     """Features `(N, T, C, H, W)` and labels `(N,)` of clips evenly spaced over a set."""
     network.eval()
     total = len(dataset)  # type: ignore[arg-type]

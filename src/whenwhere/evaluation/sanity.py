@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -197,3 +197,16 @@ def localization_stability(
             for field in ("mask", "importance", "evidence", "grad_cam")
         }
     return results
+
+
+def sanity_report(network: Network, batch: Mapping[str, Tensor], classes: Tensor) -> dict[str, Any]:
+    """Both checks as plain numbers, means over clips: ``cascade``, a row a layer, and ``stability``, a row a move."""
+    cascade = [{"layer": line.layer, **line.means()} for line in cascading_randomisation(network, batch, classes)]
+    stability = {
+        move: {
+            field: {name: float(values.mean()) for name, values in agreed._asdict().items()}
+            for field, agreed in fields.items()
+        }
+        for move, fields in localization_stability(network, batch, classes).items()
+    }
+    return {"cascade": cascade, "stability": stability}

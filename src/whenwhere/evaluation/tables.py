@@ -47,5 +47,21 @@ def with_interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
+def sanity_table(report: dict[str, Any]) -> Table:
+    """How explanations change as layers are forgotten, and how they move with the clip."""
+    table = Table(
+        title="rank correlation with the trained network, layers made random from the logits down"
+    )
+    columns = ("mask", "importance", "evidence", "grad_cam", "probability")
+    for heading in ("random from here up", *columns):
+        table.add_column(heading, justify="left" if " " in heading else "right")
+    for row in report["cascade"]:
+        table.add_row(row["layer"], *(f"{row[column]:.2f}" for column in columns))
+    table.add_section()
+    for move, fields in report["stability"].items():
+        table.add_row(f"clip {move}", *(f"{fields[column]['correlation']:.2f}" for column in columns[:-1]), "")
+    return table
+
+
 def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
     return [score.to_dict() for score in scores]
