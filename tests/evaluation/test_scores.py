@@ -140,3 +140,12 @@ def test_unknown_truth_is_left_out() -> None:
     base = planted(True)
     blind = replace(base, active=None, boxes=None, evidence=None)
     assert [score.name for score in all_scores(blind)] == ["accuracy"]
+
+
+def test_clips_stitched_in_time_have_no_where() -> None:
+    base = planted(True)
+    everywhere = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(2, 8, 4).clone()
+    everywhere[~base.active] = float("nan")
+    names = by_name(replace(base, boxes=everywhere)).keys()
+    assert "when: mean tIoU" in names
+    assert not any(name.startswith("where") for name in names)

@@ -16,6 +16,7 @@ from whenwhere.evaluation.measure import Predictions
 from whenwhere.localization import LocalizationOptions
 from whenwhere.metrics.bootstrap import Estimate, bootstrap_interval, bootstrap_statistic, paired_difference
 from whenwhere.metrics.classification import top_k_hits
+from whenwhere.metrics.controls import full_frame
 from whenwhere.metrics.ranking import Ranked, mean_average_precision
 from whenwhere.metrics.spatial import box_iou, mass_inside, pointing_hit, space_time_hit, space_time_mass
 from whenwhere.metrics.temporal import frame_iou
@@ -219,6 +220,8 @@ def spatial_scores(
     if not inside.any():
         return
     truth, clips = predictions.boxes[inside], inside.nonzero()[:, 0]
+    if torch.equal(truth, full_frame(len(truth))):
+        return  # clips stitched in time: there is nothing to find in space
     answers = where_answers(predictions, options, seed)
     points = {name: pointing_hit(a.points[inside], truth) for name, a in answers.items() if a.points is not None}
     yield from _own("where: pointing", "share of frames whose peak lies in the box, no tolerance", points, clips)

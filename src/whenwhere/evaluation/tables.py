@@ -49,9 +49,7 @@ def with_interval(estimate: Estimate) -> str:
 
 def sanity_table(report: dict[str, Any]) -> Table:
     """How explanations change as layers are forgotten, and how they move with the clip."""
-    table = Table(
-        title="rank correlation with the trained network, layers made random from the logits down"
-    )
+    table = Table(title="rank correlation with the trained network, layers made random from the logits down")
     columns = ("mask", "importance", "evidence", "grad_cam", "probability")
     for heading in ("random from here up", *columns):
         table.add_column(heading, justify="left" if " " in heading else "right")
