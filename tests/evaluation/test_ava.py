@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whenwhere.datasets.manifest import ManifestError
+from whenwhere.evaluation.predictions import PredictionsError
 from whenwhere.evaluation.ava import AvaRow, read_action_list, read_ava
 from whenwhere.evaluation.space_protocols import ava
 
@@ -48,7 +48,7 @@ def test_a_list_beside_the_truth_is_found(tmp_path: Path) -> None:
     _list(tmp_path, '2: "stand"', '7: "never"').rename(tmp_path / "action_list.txt")
     assert ava(predicted, truth, (0.5,))["per_class"] == {"stand": [0]}  # "never" has no truth: no AP
     _list(tmp_path, '7: "never"').rename(tmp_path / "action_list.txt")
-    with pytest.raises(ManifestError, match=r"no boxes of the labels that count: \[7\]"):
+    with pytest.raises(PredictionsError, match=r"no boxes of the labels that count: \[7\]"):
         ava(predicted, truth, (0.5,))
 
 
@@ -65,7 +65,7 @@ def test_no_predictions_score_zero_and_boxes_without_area_are_passed_over(tmp_pa
     assert ava(write(tmp_path, "flat.csv", flat), truth, (0.5,)) == ava(
         write(tmp_path, "pred.csv", PREDICTED), truth, (0.5,)
     )
-    with pytest.raises(ManifestError, match=r"line 1: a true box needs x0 < x1"):
+    with pytest.raises(PredictionsError, match=r"line 1: a true box needs x0 < x1"):
         ava(write(tmp_path, "pred.csv", ""), write(tmp_path, "gt.csv", "a,1,0.5,0,0.5,1,1\n"), (0.5,))
 
 
@@ -88,15 +88,15 @@ def test_rows_as_they_are(tmp_path: Path) -> None:
 )
 def test_lines_that_do_not_read_are_named(tmp_path: Path, line: str, scored: bool, words: str) -> None:
     path = write(tmp_path, "file.csv", f"a,1,0,0,1,1,1{',0.5' if scored else ''}\n{line}\n")
-    with pytest.raises(ManifestError, match=words):
+    with pytest.raises(PredictionsError, match=words):
         read_ava(path, scored)
 
 
 def test_files_that_are_not_there_or_hold_something_else(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"missing.csv cannot be read as a CSV"):
+    with pytest.raises(PredictionsError, match=r"missing.csv cannot be read as a CSV"):
         read_ava(tmp_path / "missing.csv", scored=True)
     (tmp_path / "video.csv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(ManifestError, match="cannot be read as a CSV"):
+    with pytest.raises(PredictionsError, match="cannot be read as a CSV"):
         read_ava(tmp_path / "video.csv", scored=True)
 
 
@@ -104,9 +104,9 @@ def test_label_maps_in_both_spellings(tmp_path: Path) -> None:
     assert read_action_list(_list(tmp_path, '3: "fall down"', '1: "bend"')) == {3: "fall down", 1: "bend"}
     official = 'label {\n  name: "bend/bow (at the waist)"\n  label_id: 1\n  label_type: PERSON_MOVEMENT\n}\n'
     assert read_action_list(write(tmp_path, "official.pbtxt", official)) == {1: "bend/bow (at the waist)"}
-    with pytest.raises(ManifestError, match="holds no labels"):
+    with pytest.raises(PredictionsError, match="holds no labels"):
         read_action_list(write(tmp_path, "empty.txt", "1 bend\n"))
-    with pytest.raises(ManifestError, match="every item needs a name in quotes and an id"):
+    with pytest.raises(PredictionsError, match="every item needs a name in quotes and an id"):
         read_action_list(write(tmp_path, "half.txt", "item {\n  id: 1\n}\n"))
-    with pytest.raises(ManifestError, match="cannot be read as a label map"):
+    with pytest.raises(PredictionsError, match="cannot be read as a label map"):
         read_action_list(tmp_path / "missing.txt")
