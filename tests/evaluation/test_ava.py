@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from whenwhere.evaluation.predictions import PredictionsError
 from whenwhere.evaluation.ava import AvaRow, read_action_list, read_ava
-from whenwhere.evaluation.space_protocols import ava
+from whenwhere.evaluation.ava_protocol import ava
+from whenwhere.evaluation.predictions import PredictionsError
+from whenwhere.evaluation.spatial_controls import CENTRE_BOX, FULL_FRAME
 
 TRUTH = "a,0902,0.1,0.1,0.5,0.5,1,0\na,0902,0.1,0.1,0.5,0.5,2,0\nb,0903,0.2,0.2,0.9,0.9,1,1\n"
 PREDICTED = "a,0902,0.1,0.1,0.5,0.5,1,0.9\nb,0903,0.2,0.2,0.9,0.9,1,0.8\na,0902,0.6,0.6,0.9,0.9,2,0.7\n"
@@ -33,7 +34,9 @@ def test_boxes_with_several_labels_count_for_each(tmp_path: Path) -> None:
     result = ava(predicted, truth, (0.5, 0.9))
     assert result["per_class"] == {"1": [1, 1], "2": [0, 0]}
     assert result["map"] == [0.5, 0.5]
-    assert ava(truth.with_name("pred.csv"), truth, (0.5,), _list(tmp_path, '1: "sit"'))["per_class"] == {"sit": [1]}
+    assert ava(truth.with_name("pred.csv"), truth, (0.5,), action_list=_list(tmp_path, '1: "sit"'))["per_class"] == {
+        "sit": [1]
+    }
 
 
 def _list(folder: Path, *items: str) -> Path:
@@ -50,6 +53,23 @@ def test_a_list_beside_the_truth_is_found(tmp_path: Path) -> None:
     _list(tmp_path, '7: "never"').rename(tmp_path / "action_list.txt")
     with pytest.raises(PredictionsError, match=r"no boxes of the labels that count: \[7\]"):
         ava(predicted, truth, (0.5,))
+
+
+def test_controls_are_told_labels_and_frames(tmp_path: Path) -> None:
+    truth = write(tmp_path, "gt.csv", "a,1,0.25,0.25,0.75,0.75,1\na,1,0,0,1,1,2\na,1,0,0,0.5,1,2\n")
+    result = ava(write(tmp_path, "none.csv", ""), truth, (0.5, 0.9))
+    assert result["controls"][CENTRE_BOX] == [1 / 2, 1 / 2]
+    assert result["controls"][FULL_FRAME] == [1 / 4, 1 / 4]  # one of two boxes of the second label
+    assert all("labels and frames given" in name for name in result["controls"])
+
+
+def test_strange_labels_and_videos_are_named(tmp_path: Path) -> None:
+    truth = write(tmp_path, "gt.csv", "a,1,0,0,1,1,1\n")
+    rows = "a,1,0,0,1,1,1,0.5\na,1,0,0,1,1,2,0.9\nz,1,0,0,1,1,1,0.9\n"
+    result = ava(write(tmp_path, "pred.csv", rows), truth)
+    assert result["map"] == [1 / 2]  # a box in a video without truth is wrong, one of an unknown label is nothing
+    assert "1 predictions are of videos that the truth does not have and are wrong: z" in result["notes"]
+    assert "1 predictions are of labels that the truth does not have and count nowhere: 2" in result["notes"]
 
 
 def test_a_detection_of_a_taken_truth_is_wrong_even_if_another_is_near(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def read_box_truth(path: str | Path, subset: str | None = None) -> BoxTruth:
         check_subset(path, subset, set())
         truth = _from_json(path)
     elif path.suffix == ".mat":
-        clips = _pick(path, ucf101_24(path.parent), subset or "test")
+        check_subset(path, subset, {"train", "test"})
+        clips = ucf101_24(path.parent, split=subset or "test")
         names = [str(PurePath(clip.label or "", PurePath(clip.path).stem)) for clip in clips]
         truth = BoxTruth({name: _tubes_of(clip) for name, clip in zip(names, clips)}, dict.fromkeys(names, UCF101_SIZE))
     else:
@@ -120,7 +121,8 @@ def _from_json(path: Path) -> BoxTruth:
 def _from_manifest(path: Path, subset: str | None) -> BoxTruth:
     clips = read_clips(path)
     names = {clip.path: name for name, clip in zip(video_names(clips), clips)}  # of all, whatever the subset
-    clips = _pick(path, clips, subset)
+    check_subset(path, subset, {clip.split for clip in clips})
+    clips = [clip for clip in clips if subset in (None, clip.split)]
     sizes = {}
     for clip in clips:
         try:
@@ -129,11 +131,6 @@ def _from_manifest(path: Path, subset: str | None) -> BoxTruth:
             continue  # boxes can be scored without the video; only controls need its size
         sizes[names[clip.path]] = info.width, info.height
     return BoxTruth({names[clip.path]: _tubes_of(clip) for clip in clips}, sizes)
-
-
-def _pick(path: Path, clips: list[Clip], subset: str | None) -> list[Clip]:
-    check_subset(path, subset, {clip.split for clip in clips})
-    return [clip for clip in clips if subset in (None, clip.split)]
 
 
 def _tubes_of(clip: Clip) -> list[Tube]:

@@ -227,10 +227,15 @@ def read_boxes(path: str | Path, scored: bool = False) -> dict[str, VideoTubes]:
         raise PredictionsError(f"{path}: expected format {BOXES_FORMAT!r}, version {BOXES_VERSION}, found {found}")
     videos = {}
     for name, video in data["videos"].items():
-        place = "size"
+        entries = video.get("tubes") if isinstance(video, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise PredictionsError(
+                f"{path}, video {name}: expected an object with width, height and a list 'tubes' of "
+                f"objects, found {_shown(video)}"
+            )
         try:
             tubes = []
-            for number, tube in enumerate(video["tubes"], start=1):
+            for number, tube in enumerate(entries, start=1):
                 place = f"tube {number}"
                 tubes.append(Tube(**{"times": None, **tube}))
                 if scored and tubes[-1].score is None:
