@@ -135,6 +135,7 @@ def test_boxes_come_back_as_they_were_written(tmp_path: Path) -> None:
         ({"scores": [[0.5]]}, "scores must be 1 numbers"),
         ({"score": float("inf")}, "score must be finite"),
         ({"label": 3}, "label must be a name"),
+        ({"boxes": [["left", 0, 1, 1]]}, "could not convert string to float"),
         ({"colour": "red"}, "unexpected keyword argument 'colour'"),
     ],
 )
@@ -152,6 +153,8 @@ def test_mistakes_in_boxes_name_file_video_and_tube(tmp_path: Path, change: dict
     [
         ({"version": 2, "format": "whenwhere-boxes", "videos": {}}, "expected format 'whenwhere-boxes', version 1"),
         ({"results": {}}, "expected an object under 'videos'"),
+        ({"version": 1, "format": "whenwhere-boxes", "videos": {"a": [1]}}, r"video a: expected an object .* \[1\]"),
+        ({"version": 1, "format": "whenwhere-boxes", "videos": {"a": {"tubes": [[1]]}}}, "list 'tubes' of objects"),
         ({"version": 1, "format": "whenwhere-boxes", "videos": {"a": {"tubes": []}}}, "'width' is missing"),
         (
             {"version": 1, "format": "whenwhere-boxes", "videos": {"a": {"width": 0, "height": 1, "tubes": []}}},
@@ -162,6 +165,14 @@ def test_mistakes_in_boxes_name_file_video_and_tube(tmp_path: Path, change: dict
 def test_other_files_are_no_boxes(tmp_path: Path, data: object, words: str) -> None:
     with pytest.raises(PredictionsError, match=words):
         read_boxes(write(tmp_path / "boxes.json", data))
+
+
+def test_times_may_be_missing(tmp_path: Path) -> None:
+    tube = Tube("run", np.array([3]), None, np.array([[0, 0, 1, 1]]), 0.5)
+    path = write_boxes(tmp_path / "boxes.json", {"a": VideoTubes(8, 8, (tube,))})
+    assert "times" not in json.loads(path.read_text())["videos"]["a"]["tubes"][0]
+    (back,) = read_boxes(path)["a"].tubes
+    assert (back.times, back.frames.tolist(), back.box_scores.tolist()) == (None, [3], [0.5])
 
 
 def test_frames_and_times_of_a_tube_go_forward() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from inspect import Parameter, signature
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ def score_command(arguments: list[str]) -> int:
 
     parsed = _parser(list(PROTOCOLS)).parse_args(arguments)
     protocol = PROTOCOLS[parsed.protocol]
-    options = {name: parsed[name] for name in ("thresholds", "subset", "durations") if parsed[name] is not None}
+    names = ("thresholds", "subset", "durations", "action_list", "resamples")
+    options = {name: parsed[name] for name in names if parsed[name] is not None}
     if problem := _problem(protocol, parsed, options):
         say(f"whenwhere score: {problem}")
         return USAGE_ERROR
@@ -42,10 +43,15 @@ def score_command(arguments: list[str]) -> int:
 
 
 def _parser(protocols: list[str]) -> ArgumentParser:
+    from whenwhere.evaluation.protocol_result import RESAMPLES
+
     parser = make_parser("score")
-    parser.add_argument("predictions", type=Path, help="ActivityNet JSON (when) or whenwhere-boxes JSON (where)")
+    parser.add_argument("predictions", type=Path, help="ActivityNet JSON (when), boxes JSON (where) or AVA's CSV")
     parser.add_argument(
-        "--truth", type=Path, required=True, help="the same form, or a folder of THUMOS14 lists, or a manifest"
+        "--truth",
+        type=Path,
+        required=True,
+        help="the same form, a folder of THUMOS14 lists, finalAnnots.mat of UCF101-24, or a manifest",
     )
     parser.add_argument("--protocol", choices=protocols, required=True, help="by which rule")
     parser.add_argument(
@@ -53,6 +59,10 @@ def _parser(protocols: list[str]) -> ArgumentParser:
     )
     parser.add_argument("--subset", help="of the truth: test, val, validation ...; by default all of it")
     parser.add_argument("--durations", type=Path, help="text file of videos and their seconds, for controls and frames")
+    parser.add_argument("--action_list", type=Path, help="of AVA: labels that count; default: the one beside the truth")
+    parser.add_argument(
+        "--resamples", type=int, default=RESAMPLES, help="of the videos, for 95 %% intervals; 0: no intervals"
+    )
     parser.add_argument("--per-class", action="store_true", help="one line a class, too")
     parser.add_argument("--json", action="store_true", help="print JSON, scores in [0, 1]")
     return parser
@@ -62,24 +72,27 @@ def _problem(protocol: Callable[..., Any], parsed: Namespace, options: dict[str,
     known = signature(protocol).parameters
     if strange := sorted(set(options) - set(known)):
         return f"the protocol {parsed.protocol} takes no --{strange[0]}"
-    if "thresholds" not in options and known["thresholds"].default is Parameter.empty:
-        return f"the protocol {parsed.protocol} needs --tiou"
     if wrong := [level for level in options.get("thresholds", []) if not 0 < level <= 1]:
-        return f"--tiou needs numbers above 0 and up to 1, got {wrong[0]:g}"
+        return f"--tiou (or --iou) needs numbers above 0 and up to 1, got {wrong[0]:g}"
+    if parsed.resamples < 0:
+        return f"--resamples must be 0 or more, got {parsed.resamples}"
     return None
 
 
 def _table(result: dict[str, Any]) -> Table:
-    """Scores in per cent beside the controls', one line a threshold; red where a control is as good."""
+    """Scores in per cent, with intervals, beside the controls', one line a threshold; red where one is as good."""
     from rich.markup import escape
     from rich.table import Table
 
     controls = result.get("controls", {})
     table = Table("per cent")
-    for name in ("predictions", *controls):
+    for name in ("predictions (95 %)" if result["resamples"] else "predictions", *controls):
         table.add_column(escape(name), justify="right")
-    for heading, *values in zip(_headings(result), *map(_with_mean, (result["map"], *controls.values()))):
+    intervals = [*zip(result["low"], result["high"]), (None, None)]  # the last for the mean
+    rows = zip(_headings(result), intervals, *map(_with_mean, (result["map"], *controls.values())))
+    for heading, (low, high), *values in rows:
         ours, *theirs = map(_shown, values)
+        ours += "" if low is None else f" ({_shown(low)} to {_shown(high)})"
         if theirs:
             ours = f"[green]{ours}[/green]" if values[0] > max(values[1:]) else f"[red]{ours}[/red]"
         table.add_row(heading, ours, *theirs)

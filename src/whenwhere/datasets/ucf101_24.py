@@ -18,7 +18,7 @@ FPS = 25.0  # of nearly all videos; used for those that are not there to be aske
 _HOW = "Unpack UCF101.rar there, and put finalAnnots.mat and testlist01.txt of the corrected annotations beside it."
 
 
-def ucf101_24(root: str | Path, annotations: str | Path | None = None) -> list[Clip]:
+def ucf101_24(root: str | Path, annotations: str | Path | None = None, split: str | None = None) -> list[Clip]:
     """Clips of split 1 with their boxes: 2284 for training, 910 for testing, 4458 tubes.
 
     Layout: ``UCF-101/CLASS/v_CLASS_gNN_cMM.avi``, ``finalAnnots.mat`` (MATLAB 5, no pickles) and ``testlist01.txt``;
@@ -28,6 +28,7 @@ def ucf101_24(root: str | Path, annotations: str | Path | None = None) -> list[C
     Args:
         root: folder that holds the videos.
         annotations: folder of the two files, when it is not ``root``.
+        split: ``train`` or ``test`` alone; None: both.
 
     Raises:
         ManifestError: a part is missing or does not read, or SciPy is not installed.
@@ -39,8 +40,11 @@ def ucf101_24(root: str | Path, annotations: str | Path | None = None) -> list[C
     clips = []
     for entry in _load(table).ravel():
         name = str(entry["name"])
+        side = "test" if name in test else "train"
+        if split not in (None, side):
+            continue
         path = videos / f"{name}.avi"
-        clip = clip_of(path, "test" if name in test else "train", table)
+        clip = clip_of(path, side, table)
         rate = _rate(path)
         tubes = [
             _tube(tube, number, rate, str(clip.label)) for number, tube in enumerate(np.atleast_1d(entry["tubes"]))

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from whenwhere.datasets.manifest import ManifestError
+from whenwhere.evaluation.predictions import PredictionsError
 
 
 class AvaRow(NamedTuple):
@@ -31,14 +31,14 @@ def read_ava(path: str | Path, scored: bool) -> list[AvaRow]:
     Predicted boxes without area are left out, as the kit does; empty lines too.
 
     Raises:
-        ManifestError: no such file, or a line that is not as above; names the line.
+        PredictionsError: no such file, or a line that is not as above; names the line.
     """
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as a CSV in AVA's format: {error}") from error
+        raise PredictionsError(f"{path} cannot be read as a CSV in AVA's format: {error}") from error
     rows = []
     for number, cells in enumerate(lines, start=1):
         if not cells:
@@ -46,12 +46,12 @@ def read_ava(path: str | Path, scored: bool) -> list[AvaRow]:
         try:
             row = _row(cells, scored)
         except ValueError as error:
-            raise ManifestError(f"{path}, line {number}: {error}") from error
+            raise PredictionsError(f"{path}, line {number}: {error}") from error
         x0, y0, x1, y1 = row.corners
         if x0 < x1 and y0 < y1:
             rows.append(row)
         elif not scored:
-            raise ManifestError(f"{path}, line {number}: a true box needs x0 < x1 and y0 < y1, got {row.corners}")
+            raise PredictionsError(f"{path}, line {number}: a true box needs x0 < x1 and y0 < y1, got {row.corners}")
     return rows
 
 
@@ -74,19 +74,19 @@ def read_action_list(path: str | Path) -> dict[int, str]:
     """Number and name of each label that counts, from a label map: ``item { name: "..." id: 1 }`` for each.
 
     Raises:
-        ManifestError: no such file, or no items in it.
+        PredictionsError: no such file, or no items in it.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path} cannot be read as a label map: {error}") from error
+        raise PredictionsError(f"{path} cannot be read as a label map: {error}") from error
     names = {}
     for item in re.findall(r"(?:item|label)\s*{(.*?)}", text, re.DOTALL):
         name, number = re.search(r'name:\s*"(.*?)"', item), re.search(r"\b(?:label_)?id:\s*(\d+)", item)
         if not name or not number:
-            raise ManifestError(f"{path}: every item needs a name in quotes and an id, found {item.split()}")
+            raise PredictionsError(f"{path}: every item needs a name in quotes and an id, found {item.split()}")
         names[int(number[1])] = name[1]
     if not names:
-        raise ManifestError(f'{path} holds no labels; expected item {{ name: "..." id: 1 }} for each')
+        raise PredictionsError(f'{path} holds no labels; expected item {{ name: "..." id: 1 }} for each')
     return names

@@ -13,8 +13,10 @@ Where: a JSON of our own, the same for predictions and truth, which leaves the s
         {"label": CLASS, "score": 0.8, "frames": [0, 1], "times": [0.0, 0.04],
          "boxes": [[x0, y0, x1, y1], [x0, y0, x1, y1]], "scores": [0.9, 0.7]}]}}}
 
-Boxes are in pixels of the original frame as a player shows it, ``frames`` count from 0, ``times`` are their seconds;
-``score`` is the tube's, ``scores`` are its boxes' and may be missing. A box on its own is a tube of one frame.
+Boxes are in pixels of the original frame as a player shows it. Frames count from 0, the first of the video, at the
+video's own rate (UCF101-24's annotations count from 1; they are shifted when read). ``times`` are their seconds and
+may be missing; ``score`` is the tube's, ``scores`` are its boxes' and may be missing. Frames without a box are left
+out, and a box on its own is a tube of one frame. Videos without action have no tubes.
 """
 
 from __future__ import annotations
@@ -147,7 +149,7 @@ class Tube:
     Attributes:
         label: name of the class.
         frames: `(N,)` int, 0 for the first of the video, rising.
-        times: `(N,)` seconds, not falling.
+        times: `(N,)` seconds, not falling; None where they are not known.
         boxes: `(N, 4)` x0, y0, x1, y1 in pixels of the original frame; they may reach outside it.
         score: of the tube, higher is surer; None in a truth.
         scores: `(N,)` of each box; None where there is only the tube's.
@@ -155,7 +157,7 @@ class Tube:
 
     label: str
     frames: np.ndarray
-    times: np.ndarray
+    times: np.ndarray | None
     boxes: np.ndarray
     score: float | None = None
     scores: np.ndarray | None = None
@@ -183,12 +185,17 @@ class Tube:
         if not np.isfinite(self.boxes).all() or (self.boxes[:, :2] > self.boxes[:, 2:]).any():
             return "boxes must be finite with x0 <= x1 and y0 <= y1"
         if self.frames[0] < 0 or (self.frames % 1).any() or (np.diff(self.frames) <= 0).any():
-            return "frames must be whole numbers from 0 that rise"
-        if (np.diff(self.times) < 0).any():
+            return f"frames must be whole numbers from 0 that rise, found {self.frames.tolist()[:5]}"
+        if self.times is not None and (np.diff(self.times) < 0).any():
             return "times must not fall"
         if self.score is not None and not math.isfinite(self.score):
             return f"score must be finite, found {self.score}"
         return None
+
+    @property
+    def box_scores(self) -> np.ndarray:
+        """`(N,)`, of each box; where it has none, the tube's."""
+        return np.full(len(self.boxes), self.score) if self.scores is None else self.scores
 
 
 @dataclass(frozen=True)
@@ -220,12 +227,17 @@ def read_boxes(path: str | Path, scored: bool = False) -> dict[str, VideoTubes]:
         raise PredictionsError(f"{path}: expected format {BOXES_FORMAT!r}, version {BOXES_VERSION}, found {found}")
     videos = {}
     for name, video in data["videos"].items():
-        place = "size"
+        entries = video.get("tubes") if isinstance(video, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise PredictionsError(
+                f"{path}, video {name}: expected an object with width, height and a list 'tubes' of "
+                f"objects, found {_shown(video)}"
+            )
         try:
             tubes = []
-            for number, tube in enumerate(video["tubes"], start=1):
+            for number, tube in enumerate(entries, start=1):
                 place = f"tube {number}"
-                tubes.append(Tube(**tube))
+                tubes.append(Tube(**{"times": None, **tube}))
                 if scored and tubes[-1].score is None:
                     raise ValueError("no score; predictions need one a tube")
             place = "size"

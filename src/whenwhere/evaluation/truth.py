@@ -105,7 +105,7 @@ def _activitynet(path: Path, subset: str | None) -> SegmentTruth:
     if strange:
         raise PredictionsError(f"{path}, video {strange[0]}: expected an object with subset and annotations")
     subsets = {video.get("subset") for video in database.values()}
-    _check_subset(path, subset, subsets)
+    check_subset(path, subset, subsets)
     videos = {name: video for name, video in database.items() if subset in (None, video.get("subset"))}
     segments = segment_table(path, {name: video.get("annotations", []) for name, video in videos.items()}, scored=False)
     lengths = {name: video["duration"] for name, video in videos.items() if "duration" in video}
@@ -119,7 +119,7 @@ def _activitynet(path: Path, subset: str | None) -> SegmentTruth:
 
 def _thumos14(folder: Path, subset: str | None) -> SegmentTruth:
     files = sorted(folder.glob("*_*.txt"))
-    _check_subset(folder, subset, {file.stem.rpartition("_")[2] for file in files})
+    check_subset(folder, subset, {file.stem.rpartition("_")[2] for file in files})
     rows = []
     for file in files:
         label, _, part = file.stem.rpartition("_")
@@ -140,16 +140,17 @@ def _thumos14(folder: Path, subset: str | None) -> SegmentTruth:
 
 def _manifest(path: Path, subset: str | None) -> SegmentTruth:
     clips = read_clips(path)
-    _check_subset(path, subset, {clip.split for clip in clips})
+    check_subset(path, subset, {clip.split for clip in clips})
     known = {name: clip for name, clip in zip(video_names(clips), clips) if subset in (None, clip.split)}
     rows = [(name, s.label, s.start, s.end) for name, clip in known.items() for s in clip.segments]
     lengths = {name: clip.duration for name, clip in known.items() if clip.duration}
     return SegmentTruth(SegmentTable.from_rows(rows), tuple(known), lengths)
 
 
-def _check_subset(path: Path, subset: str | None, known: set[str | None]) -> None:
+def check_subset(path: Path, subset: str | None, known: set[str | None]) -> None:
     if subset is not None and subset not in known:
-        raise PredictionsError(f"{path} has no subset {subset!r}; it has {', '.join(sorted(map(str, known)))}")
+        has = ", ".join(sorted(map(str, known))) or "none"
+        raise PredictionsError(f"{path} has no subset {subset!r}; it has {has}")
 
 
 def _of(subset: str | None) -> str:

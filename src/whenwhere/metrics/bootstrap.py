@@ -79,13 +79,32 @@ def bootstrap_statistic(
         count: N, clips.
         groups, confidence, resamples, seed: as :func:`bootstrap_interval`.
     """
+    low, high = bootstrap_statistics(lambda counts: [statistic(counts)], count, groups, confidence, resamples, seed)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_statistics(
+    statistics: Callable[[np.ndarray], ArrayLike],
+    count: int,
+    groups: ArrayLike | None = None,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`bootstrap_statistic` of several figures that are computed at once, AP at K thresholds for instance.
+
+    Returns:
+        low and high, `(K,)` each; `(1,)` NaN where there are fewer than two clips, or groups, to draw from.
+    """
     members, units = _groups(groups, count)
     values = [
-        statistic(np.bincount(row, minlength=units)[members])
+        np.asarray(statistics(np.bincount(row, minlength=units)[members]), dtype=float)
         for drawn in _draws(units, confidence, resamples, seed)
         for row in drawn
     ]
-    return _percentiles(np.array(values, dtype=float), confidence)
+    ends = [_percentiles(column, confidence) for column in (np.stack(values).T if values else np.zeros((1, 0)))]
+    low, high = np.array(ends).T
+    return low, high
 
 
 def paired_difference(

@@ -1,29 +1,19 @@
-"""Protocols from files: by hand, with everything that can be wrong in a file, and on the official annotations."""
+"""Protocols from files: small cases made by hand, and what does not fit together."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from whenwhere.datasets.manifest import ManifestError, write_clips
-from whenwhere.evaluation.box_files import read_truth
-from whenwhere.evaluation.space_protocols import (
-    act_frame_map,
-    act_video_map,
-    frame_map,
-    paper_boxes,
-    rank_files,
-    report,
-    video_map,
-)
-from whenwhere.metrics.ranking import mean_average_precision
-from whenwhere.metrics.spatial_detection import UCF101_24
+from whenwhere.datasets.manifest import write_clips
+from whenwhere.evaluation.box_truth import read_box_truth
+from whenwhere.evaluation.predictions import PredictionsError
+from whenwhere.evaluation.spatial_controls import CENTRE_BOX, FULL_FRAME, RANDOM_BOX
+from whenwhere.evaluation.spatial_protocols import act_frame_map, act_video_map, frame_map, paper_boxes, video_map
 from whenwhere.structures import Box, Clip
 
 BOX, HALF, ELSEWHERE = [0, 0, 10, 10], [0, 0, 10, 5], [50, 50, 60, 60]
@@ -96,8 +86,15 @@ def test_classes_and_videos_the_truth_does_not_have_are_left_out(truth: Path, tm
     videos = {"run/a": [tube(range(4), BOX, 0.5), tube(range(4), BOX, 0.9, label="swim")]}
     alone = video_map(write(tmp_path / "p.json", videos), truth, (0.5,))
     videos["run/z"] = [tube(range(4), BOX, 0.99)]
-    assert video_map(write(tmp_path / "p.json", videos), truth, (0.5,)) == alone
+    with_more = video_map(write(tmp_path / "p.json", videos), truth, (0.5,))
+    assert (with_more["map"], with_more["per_class"]) == (alone["map"], alone["per_class"])
     assert list(alone["per_class"]) == ["jump", "run"]
+    assert (alone["predictions"], with_more["predictions"]) == (2, 3)
+    assert alone["notes"] == ["1 predictions are of classes that the truth does not have and count nowhere: swim"]
+    assert "videos that the truth does not have and count nowhere: run/z" in with_more["notes"][0]
+    boxes = frame_map(tmp_path / "p.json", truth)
+    assert boxes["predictions"] == 12
+    assert boxes["notes"][0].startswith("4 predictions are of videos")
 
 
 def test_a_false_alarm_in_a_video_without_action_counts(truth: Path, tmp_path: Path) -> None:
@@ -109,12 +106,12 @@ def test_names_fit_without_folder_and_suffix_but_never_two(truth: Path, tmp_path
     full = video_map(write(tmp_path / "p.json", {"run/a": [tube(range(4), BOX, 0.5)]}), truth, (0.5,))
     for name in ("a", "a.avi", "videos/a.mp4"):
         assert video_map(write(tmp_path / "p.json", {name: [tube(range(4), BOX, 0.5)]}), truth, (0.5,)) == full
-    with pytest.raises(ManifestError, match=r"'run/a' come under more than one name, one of them 'a.avi'"):
+    with pytest.raises(PredictionsError, match=r"'run/a' come under more than one name, one of them 'a.avi'"):
         video_map(write(tmp_path / "p.json", {"run/a": [], "a.avi": []}), truth, (0.5,))
-    with pytest.raises(ManifestError, match=r"none of the 3 videos .* such as 'x', expected such as 'run/a'"):
+    with pytest.raises(PredictionsError, match=r"none of the 3 videos .* such as 'x', expected such as 'run/a'"):
         video_map(write(tmp_path / "p.json", {"x": []}), truth, (0.5,))
     twice = write(tmp_path / "t.json", {"p/a": [tube([0], BOX)], "q/a": [tube([0], BOX)]})
-    with pytest.raises(ManifestError, match=r"'a' fit \['p/a', 'q/a'\]"):
+    with pytest.raises(PredictionsError, match=r"'a' fit \['p/a', 'q/a'\]"):
         video_map(write(tmp_path / "p.json", {"a": []}), twice, (0.5,))
 
 
@@ -124,10 +121,14 @@ def test_the_papers_rule_takes_the_first_tube_and_the_surest_box(truth: Path, tm
     result = paper_boxes(write(tmp_path / "p.json", {"run/b": [unsure, sure]}), truth, (0.5,))
     assert result["map"] == [3 / 10]  # 4 frames of a without a box, 6 of the first tube of b
     assert result["per_class"] == {"run": [3 / 10]}
-    assert (result["n"], result["unit"], result["videos"], result["covered"]) == (10, "frames", 2, 6 / 10)
+    assert (result["n"], result["unit"], result["videos"], result["predictions"]) == (10, "frames", 2, 9)
+    assert "not an average precision" in result["notes"][0]
+    assert "4 of 10 frames have no box and are misses" in result["notes"]
     by_frame = [tube(range(2, 8), BOX, 0.5, scores=[0.1, 0.1, 0.1, 0.9, 0.9, 0.9]), tube(range(2, 8), ELSEWHERE, 0.5)]
     assert paper_boxes(write(tmp_path / "p.json", {"run/b": by_frame}), truth, (0.5,))["map"] == [3 / 10]
-    assert paper_boxes(write(tmp_path / "p.json", {}), truth, (0.5,))["covered"] == 0
+    nothing = paper_boxes(write(tmp_path / "p.json", {}), truth)
+    assert (nothing["iou"], nothing["map"]) == ([0.05, 0.1, 0.2, 0.3], [0] * 4)
+    assert "10 of 10 frames have no box and are misses" in nothing["notes"]
 
 
 def test_a_manifest_is_truth(tmp_path: Path) -> None:
@@ -141,86 +142,72 @@ def test_a_manifest_is_truth(tmp_path: Path) -> None:
         assert video_map(predicted, manifest, (1.0,))["map"] == [1]
         assert paper_boxes(predicted, manifest, (1.0,))["n"] == 4  # the first actor is the one with the lowest number
     bare = write_clips([Clip(str(tmp_path / "run/a.avi"), "run")], tmp_path / "bare.csv")
-    with pytest.raises(ManifestError, match="has no boxes, so there is no truth"):
+    with pytest.raises(PredictionsError, match="has no boxes, so there is no truth"):
         video_map(predicted, bare, (0.5,))
     clashing = Clip(str(tmp_path / "a.avi"), "run", boxes=(boxes[0], boxes[0]), fps=8.0)
-    with pytest.raises(ManifestError, match="actor 0: a frame has more than one box"):
-        read_truth(write_clips([clashing], tmp_path / "clash.csv"))
-
-
-@pytest.mark.parametrize(
-    "item, words",
-    [
-        ({"label": "run", "frames": [1], "boxes": [BOX]}, "video 'run/a', tube 0 has no 'score'"),
-        (tube([1], BOX, 0.5, boxes=[BOX, BOX]), r"tube 0: expected one or more frames, a box .* found 1 frames"),
-        (tube([], BOX, 0.5), "tube 0: expected one or more frames"),
-        (tube([1, 2], BOX, 0.5, scores=[0.5]), r"scores \(1,\)"),
-        (tube([1.5], BOX, 0.5), "frames must be whole numbers from 0, found"),
-        (tube([-1], BOX, 0.5), "frames must be whole numbers from 0, found"),
-        (tube([1, 1], BOX, 0.5), "a frame has more than one box"),
-        (tube([1], [0, 0, float("nan"), 1], 0.5), "must be finite numbers"),
-        (tube([1], BOX, float("inf")), "must be finite numbers"),
-        (tube([1], BOX, 0.5, boxes=[["left"] * 4]), "tube 0: could not convert"),
-        (tube([1], BOX, 0.5) | {"frames": 3}, "tube 0: expected one or more frames"),
-        ([1, 2], "expected an object with a list 'tubes' of objects"),
-    ],
-)
-def test_tubes_that_do_not_read_are_named(item: Any, words: str, truth: Path, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=words):
-        video_map(write(tmp_path / "p.json", {"run/a": [item]}), truth, (0.5,))
+    with pytest.raises(PredictionsError, match=r"a.avi, actor 1, at 8 frames a second: .* found \[2.0, 2.0\]"):
+        read_box_truth(write_clips([clashing], tmp_path / "clash.csv"))
 
 
 def test_files_that_hold_something_else(truth: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
-    for text, words in (("{", "cannot be read as JSON"), ("[]", "expected format 'whenwhere-boxes', version 1")):
-        other.write_text(text)
-        with pytest.raises(ManifestError, match=words):
-            video_map(other, truth, (0.5,))
-    with pytest.raises(ManifestError, match=r"missing.json cannot be read"):
-        video_map(tmp_path / "missing.json", truth, (0.5,))
-    with pytest.raises(ManifestError, match="version 2"):
-        video_map(write(other, {}, version=2), truth, (0.5,))
-    with pytest.raises(ManifestError, match="a true box needs x0 < x1"):
+    with pytest.raises(PredictionsError, match="video run/a, tube 1: no score; predictions need one"):
+        video_map(write(other, {"run/a": [tube([1], BOX)]}), truth)
+    with pytest.raises(PredictionsError, match=r"truth.json has no subset 'test'; it has none"):
+        video_map(write(other, {}), truth, subset="test")
+    with pytest.raises(PredictionsError, match="a true box needs x0 < x1"):
         video_map(truth, write(other, {"a": [tube([0], [5, 0, 5, 1])]}), (0.5,))
-    with pytest.raises(ManifestError, match="has no boxes, so there is no truth"):
+    with pytest.raises(PredictionsError, match="has no boxes, so there is no truth"):
         video_map(truth, write(other, {"a": []}), (0.5,))
     with pytest.raises(ValueError, match=r"in \(0, 1\]"):
         video_map(write(other, {"run/a": []}), truth, (0.0,))
 
 
-def test_a_ranking_is_scored_again_for_a_resample_of_videos(truth: Path, tmp_path: Path) -> None:
-    predicted = write(tmp_path / "p.json", {"run/a": [tube(range(4), BOX, 0.5)]})
-    ranking = rank_files(predicted, truth, (0.5,), "video", UCF101_24)
-    assert ranking.videos == ("run/a", "run/b", "still/c")
-    assert report(ranking) == video_map(predicted, truth, (0.5,))
-    result = mean_average_precision(ranking.classes, ranking.rule, counts=np.array([2, 1, 0]))
-    assert result.per_class["run"] == pytest.approx([2 / 3])
-
-
-@pytest.fixture(scope="module")
-def centre_boxes(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A box of half width and height on every annotated frame of UCF101-24's test videos; and the truth's file."""
-    source = shared / "annotations/ucf101_24/finalAnnots.mat"
-    videos = {
-        name: [tube(np.unique(np.concatenate([one.frames for one in tubes])).tolist(), [80, 60, 240, 180], 1.0)]
-        for name, tubes in read_truth(source).items()
+@pytest.mark.parametrize("protocol", [frame_map, video_map, paper_boxes])
+def test_controls_are_told_labels_and_frames(protocol: Protocol, tmp_path: Path) -> None:
+    # The first action fills the frame, the second the middle of it; two actors of a class share a box of the control.
+    middle, whole = [80, 60, 240, 180], [0, 0, 320, 240]
+    truth = {
+        "a": [tube(range(4), whole), tube(range(2, 6), whole)],
+        "b": [tube(range(3), middle, label="sit")],
+        "c": [],
     }
-    for name, (only,) in videos.items():
-        only["label"] = name.split("/")[0]
-    return write(tmp_path_factory.mktemp("ucf") / "p.json", videos), source
+    nothing = write(tmp_path / "p.json", {})
+    result = protocol(nothing, write(tmp_path / "t.json", truth), (0.3, 0.9))
+    assert list(result["controls"]) == [FULL_FRAME, CENTRE_BOX, RANDOM_BOX]
+    assert all("labels and frames given" in name for name in result["controls"])
+    full, centre = result["controls"][FULL_FRAME], result["controls"][CENTRE_BOX]
+    expected = {
+        "frame_map": (6 / 8 / 2, 1 / 2),  # 6 frames of 8 boxes; sit is 1/4 of the frame
+        "video_map": (1 / 2 / 2, 1 / 2),  # 4 of 6 frames with the first actor, and there is a second
+        "paper_boxes": (4 / 7, 3 / 7),
+    }[protocol.__name__]
+    assert (full[0], centre[1]) == pytest.approx(expected)
+    assert result["map"] == [0, 0]
 
 
-@pytest.mark.slow
-def test_the_centre_box_scores_what_the_papers_rule_gives_it(centre_boxes: tuple[Path, Path]) -> None:
-    result = paper_boxes(*centre_boxes, (0.05, 0.1, 0.2, 0.3))
-    assert (100 * np.array(result["map"])).tolist() == pytest.approx([91.5, 83.4, 65.1, 46.2], abs=0.1)
-    assert (result["videos"], result["n"], result["covered"]) == (910, 129272, 1)
+def test_without_the_videos_of_a_manifest_there_are_no_controls(tmp_path: Path) -> None:
+    clip = Clip(str(tmp_path / "a.avi"), "run", split="test", boxes=(Box(0, 0, 0, 9, 9, "run", tube=0),))
+    other = Clip(str(tmp_path / "b.avi"), "run", split="train", boxes=(Box(0, 0, 0, 9, 9, "run", tube=0),))
+    manifest = write_clips([clip, other], tmp_path / "m.csv")
+    predicted = write(tmp_path / "p.json", {"a": [tube([0], [0, 0, 9, 9], 0.5)]})
+    result = video_map(predicted, manifest, subset="test")
+    assert (result["map"], result["controls"], result["videos"]) == ([1, 1, 1], {}, 1)
+    assert "no controls: the size of the frames of 1 videos is not known" in result["notes"][0]
+    assert video_map(predicted, manifest)["map"] == [1 / 2] * 3
+    with pytest.raises(PredictionsError, match=r"has no subset 'val'; it has test, train"):
+        video_map(predicted, manifest, subset="val")
 
 
-@pytest.mark.slow
-def test_910_videos_are_scored_within_a_minute(centre_boxes: tuple[Path, Path]) -> None:
-    start = time.perf_counter()
-    result = video_map(*centre_boxes, (0.2, 0.5, 0.75, *np.arange(0.5, 1, 0.05)))
-    assert time.perf_counter() - start < 60
-    assert (result["n"], len(result["per_class"]), len(result["map"])) == (910, 24, 13)
-    assert 0 < result["map"][1] < result["map"][0] < 0.5
+@pytest.mark.parametrize("protocol", [frame_map, video_map, act_frame_map, act_video_map, paper_boxes])
+def test_intervals_hold_the_score_and_can_be_left_out(protocol: Protocol, tmp_path: Path) -> None:
+    truth = {f"v{number}": [tube(range(4), BOX)] for number in range(20)}
+    found = {name: [tube(range(4), BOX if number % 2 else ELSEWHERE, 0.5)] for number, name in enumerate(truth)}
+    files = write(tmp_path / "p.json", found), write(tmp_path / "t.json", truth)
+    result = protocol(*files, (0.5, 0.9))
+    assert len(result["low"]) == len(result["high"]) == 2
+    assert all(0 < low < value < high < 1 for low, value, high in zip(result["low"], result["map"], result["high"]))
+    alone = protocol(*files, (0.5, 0.9), resamples=0)
+    assert (alone["low"], alone["high"], alone["map"]) == ([None] * 2, [None] * 2, result["map"])
+    one = protocol(files[0], write(tmp_path / "one.json", {"v1": truth["v1"]}), (0.5,))
+    assert (one["low"], one["high"], one["map"]) == ([None], [None], [1])  # one video says nothing of others
