@@ -108,8 +108,16 @@ def test_predictions_of_files_are_in_seconds_and_pixels(videos: Path) -> None:
             assert tube.boxes.min() >= 0
             assert tube.boxes[:, 2].max() <= video.width
             assert tube.boxes[:, 3].max() <= video.height
+        assert all((tube.frames.astype(float) / 8 == pytest.approx(tube.times, abs=2e-3)) for tube in video.tubes)
     segments = json.loads((videos / "segments_test.json").read_text())["results"]
     assert segments.keys() == truth.keys()
+
+
+def test_boxes_of_files_score_against_their_manifest(videos: Path) -> None:
+    manifest = videos.parent / "clips" / "manifest.csv"
+    result = PROTOCOLS["frame-map"](videos / "boxes_test.json", manifest, [0.1], subset="test")
+    assert result["videos"] == 6
+    assert 0 <= result["map"][0] <= 1
 
 
 def test_the_page_needs_nothing_else_and_says_what_is_lost(walls: Path, videos: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -128,14 +128,14 @@ def _write_predictions(
     probabilities, named = predictions.logits.softmax(1).max(1)
     for index, name in enumerate(names):
         label, score = data.classes[int(named[index])], float(probabilities[index])
-        times, duration, size, area = _frame_of(predictions, index, clips[index] if clips else None, data)
-        times, importance, _, masks = merge_repeats(
-            times, predictions.importance[index], predictions.weights[index], predictions.masks[index]
+        line = _timeline(predictions, index, clips[index] if clips else None, data)
+        looked, importance, _, masks = merge_repeats(
+            line.looked, predictions.importance[index], predictions.weights[index], predictions.masks[index]
         )
-        found = find_segments(importance, times, duration, label)
+        found = find_segments(importance, looked, line.duration, label)
         segments[name] = [Segment(s.start, s.end, label, s.score * score) for s in found]
-        tubes[name] = VideoTubes(*size, tubes=_tube(masks, times, found, area, label, score))
-        durations[name] = duration
+        tubes[name] = VideoTubes(*line.size, tubes=_tube(masks, looked, found, line, label, score))
+        durations[name] = line.duration
         if clips:
             truth[name] = [s for s in clips[index].segments if s.label in data.classes]
         elif predictions.active is not None:
@@ -147,16 +147,33 @@ def _write_predictions(
         write_segment_truth(run / f"truth_{split}.json", truth, durations, subset=split)
 
 
-def _frame_of(
-    predictions: Predictions, index: int, clip: Clip | None, data: Data
-) -> tuple[np.ndarray, float, tuple[int, int], tuple[float, float, float, float]]:
-    """Times of the frames, duration, (width, height), and the area of the picture that the grid covers."""
+class _Timeline(NamedTuple):
+    """The clip behind a prediction.
+
+    Attributes:
+        looked: `(T,)` seconds of the frames the model looked at.
+        shown: `(F,)` seconds of all its frames.
+        duration: seconds.
+        size: width and height in pixels.
+        area: x0, y0, x1, y1 in pixels that the grid covers.
+    """
+
+    looked: np.ndarray
+    shown: np.ndarray
+    duration: float
+    size: tuple[int, int]
+    area: tuple[float, float, float, float]
+
+
+def _timeline(predictions: Predictions, index: int, clip: Clip | None, data: Data) -> _Timeline:
     frames, height, width = predictions.masks.shape[1:]
     if clip is None or data.backbone is None or predictions.times is None:
-        return np.arange(frames) + 0.5, float(frames), (width, height), (0.0, 0.0, float(width), float(height))
+        seconds = np.arange(frames) + 0.5
+        return _Timeline(seconds, seconds, float(frames), (width, height), (0.0, 0.0, float(width), float(height)))
     info = probe(clip.path)
-    times = predictions.times[index].double().numpy()
-    return times, info.duration, (info.width, info.height), data.backbone.preprocessing.area(info.width, info.height)
+    area = data.backbone.preprocessing.area(info.width, info.height)
+    looked = predictions.times[index].double().numpy()
+    return _Timeline(looked, info.timestamps, info.duration, (info.width, info.height), area)
 
 
 def _true_segments(active: Tensor, label: str) -> list[Segment]:
@@ -165,19 +182,15 @@ def _true_segments(active: Tensor, label: str) -> list[Segment]:
 
 
 def _tube(
-    masks: Tensor,
-    times: np.ndarray,
-    segments: tuple[Segment, ...],
-    area: tuple[float, float, float, float],
-    label: str,
-    score: float,
+    masks: Tensor, looked: np.ndarray, segments: Sequence[Segment], line: _Timeline, label: str, score: float
 ) -> tuple[Tube, ...]:
-    """One tube through the boxes of all frames within the segments."""
-    inside = [i for i, t in enumerate(times) if any(s.start <= t <= s.end for s in segments)]
+    """One tube through every frame within the segments; between frames the model looked at, boxes are interpolated."""
+    inside = [i for i, t in enumerate(line.shown) if any(s.start <= t <= s.end for s in segments)]
     if not inside:
         return ()
     grid = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
-    x0, y0, x1, y1 = area
-    boxes = (mask_boxes(masks[inside]) / grid).double().numpy()
-    boxes = boxes * [x1 - x0, y1 - y0, x1 - x0, y1 - y0] + [x0, y0, x0, y0]
-    return (Tube(label, np.array(inside), times[inside], boxes, score),)
+    x0, y0, x1, y1 = line.area
+    corners = (mask_boxes(masks) / grid).double().numpy() * [x1 - x0, y1 - y0, x1 - x0, y1 - y0] + [x0, y0, x0, y0]
+    shown = line.shown[inside]
+    boxes = np.stack([np.interp(shown, looked, side) for side in corners.T], axis=1)
+    return (Tube(label, np.array(inside), shown, boxes, score),)
