@@ -14,7 +14,7 @@ from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.extract import frame_features
 from whenwhere.localization import LocalizationOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
-from whenwhere.recognizer import _merge_repeats, load
+from whenwhere.recognizer import load, merge_repeats
 from whenwhere.structures import Explanation
 from whenwhere.training.checkpoint import MODEL_FILE, CheckpointError, ModelRecord
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
@@ -151,7 +151,7 @@ def test_a_video_shorter_than_the_model_looks_at(run: Path, tmp_path: Path) -> N
 
 def test_merging_repeats_adds_shares_and_averages_masks() -> None:
     masks = torch.tensor([0.2, 0.4, 1.0]).view(3, 1, 1)
-    times, importance, weights, merged = _merge_repeats(
+    times, importance, weights, merged = merge_repeats(
         np.array([0.0, 0.0, 1.0]), torch.tensor([0.1, 0.2, 0.7]), torch.tensor([0.3, 0.3, 0.4]), masks
     )
     assert times.tolist() == [0.0, 1.0]
