@@ -26,7 +26,7 @@ def evaluated(config: TrainConfig, out: Path, faithful: int) -> dict:
     data = build_data(config, quiet)
     train(config, data, out, quiet=True)
     network, record = load_model(out)
-    evaluate(out, network, record, data, "test", faithful, sanity_clips=faithful, log=quiet)
+    evaluate(out, network, record, data, "test", faithful, sanity_clips=faithful, over=["joint", "time"], log=quiet)
     return json.loads((out / "metrics_test.json").read_text())
 
 
@@ -59,6 +59,7 @@ def scores_of(run: Path) -> dict[str, dict]:
 
 def test_the_record_names_what_made_the_numbers(walls: Path) -> None:
     record = json.loads((walls / "metrics_test.json").read_text())
+    assert (walls / "confusion_test.png").read_bytes().startswith(b"\x89PNG")
     assert record["versions"].keys() >= {"whenwhere", "torch"}
     assert len(record["model_sha256"]) == len(record["data_sha256"]) == 64
     assert record["seed"] == 0
@@ -69,7 +70,12 @@ def test_the_record_names_what_made_the_numbers(walls: Path) -> None:
 
 def test_faithfulness_is_measured_when_asked_for(walls: Path, videos: Path) -> None:
     names = scores_of(walls).keys()
-    assert {"faithful: deletion, joint", "faithful: insertion, joint", "faithful: explained region"} < names
+    assert {
+        "faithful: deletion, joint",
+        "faithful: insertion, joint",
+        "faithful: explained region",
+        "faithful: deletion, time",
+    } < names
     assert not any(name.startswith("faithful") for name in scores_of(videos))
 
 

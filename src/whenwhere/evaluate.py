@@ -16,6 +16,7 @@ from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
 from whenwhere.evaluation.faithful_scores import faithfulness_scores, some_features
+from whenwhere.evaluation.faithfulness import FaithfulnessOptions
 from whenwhere.evaluation.measure import Predictions, predict
 from whenwhere.evaluation.predictions import (
     Tube,
@@ -30,10 +31,12 @@ from whenwhere.evaluation.scores import Score, all_scores
 from whenwhere.evaluation.truth import video_names
 from whenwhere.localization import find_segments, mask_boxes
 from whenwhere.metrics.calibration import confidences, reliability
-from whenwhere.metrics.classification import class_mean, per_class_table, top_k_hits
+from whenwhere.metrics.classification import class_mean, confusion_matrix, per_class_table, top_k_hits
+from whenwhere.metrics.faithfulness import Over
 from whenwhere.models import Network
 from whenwhere.recognizer import merge_repeats
 from whenwhere.rendering.evaluation_page import Page, write_evaluation_page
+from whenwhere.rendering.plots import draw_confusion_matrix, write_figure
 from whenwhere.structures import Clip, Segment
 from whenwhere.training.checkpoint import MODEL_FILE, ModelRecord
 from whenwhere.training.data import Data
@@ -48,11 +51,13 @@ def evaluate(
     split: str,
     faithful_clips: int = 0,
     sanity_clips: int = 0,
+    over: Sequence[Over] = ("joint",),
     log: Callable[[str], None] = print,
 ) -> list[Score]:
     """Measure a network and leave in its run's folder, for the split ``S``:
 
     ``metrics_S.json``: every number with interval, protocol and controls, and what made it; ``report_S.html``;
+    ``confusion_S.png``;
     ``segments_S.json`` (ActivityNet) and ``boxes_S.json``, predictions for ``whenwhere score``; ``truth_S.json``
     where it is known when.
 
@@ -60,6 +65,7 @@ def evaluate(
         faithful_clips: clips on which faithfulness is measured; 0: not at all.
         sanity_clips: clips on which explanations of ever more random networks are compared with this one's, and of
             mirrored and shifted clips with those of the clips; 0: not at all.
+        over: what is deleted and inserted for faithfulness: cells of frames jointly, in space, or whole frames.
     """
     dataset = getattr(data, split)
     predictions = predict(network, dataset)
@@ -68,7 +74,7 @@ def evaluate(
     scores = list(all_scores(predictions))
     if faithful_clips:
         log(f"faithfulness on {min(faithful_clips, len(dataset))} clips")
-        scores += faithfulness_scores(network, dataset, faithful_clips)
+        scores += faithfulness_scores(network, dataset, faithful_clips, FaithfulnessOptions(over=tuple(over)))
     clips = data.clips.get(split) if not predictions.broken else None
     names = video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(len(predictions.labels))]
     metrics = {
@@ -83,6 +89,8 @@ def evaluate(
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_json(run / f"metrics_{split}.json", metrics)
     _write_predictions(run, split, names, clips, predictions, data)
+    matrix = confusion_matrix(predictions.logits, predictions.labels)
+    write_figure(draw_confusion_matrix(matrix, data.classes), run / f"confusion_{split}.png")
     page = Page(f"{run}, {split} split", scores, metrics, predictions, data.classes, names, clips)
     write_evaluation_page(page, run / f"report_{split}.html")
     return scores

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 from whenwhere.cli.common import add_config, make_parser, parsed_config, report_broken, say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from whenwhere.datasets.loader import Views
+    from whenwhere.metrics.faithfulness import Over
     from whenwhere.models import Network
     from whenwhere.training.checkpoint import ModelRecord
     from whenwhere.training.config import TrainConfig
@@ -73,6 +76,7 @@ def _evaluate_run(
     split: str,
     faithful_clips: int = 0,
     sanity_clips: int = 0,
+    over: Sequence[Over] = ("joint",),
 ) -> None:
     """Print the table of a run's network on one split and leave its record, predictions and page in the run."""
     from rich.console import Console
@@ -80,7 +84,7 @@ def _evaluate_run(
     from whenwhere.evaluate import evaluate
     from whenwhere.evaluation.tables import print_scores, sanity_table
 
-    scores = evaluate(run, network, record, data, split, faithful_clips, sanity_clips, say)
+    scores = evaluate(run, network, record, data, split, faithful_clips, sanity_clips, over, say)
     print_scores(scores, f"{run}, {split} split")
     if sanity_clips:
         record_file = json.loads((run / f"metrics_{split}.json").read_text(encoding="utf-8"))
@@ -94,6 +98,13 @@ def evaluate_command(arguments: list[str]) -> int:
     parser.add_argument("--data", help="another manifest, bank or folder than the one it was trained from")
     parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="which clips")
     parser.add_argument("--faithful", type=int, default=16, help="clips on which faithfulness is measured; 0: none")
+    parser.add_argument(
+        "--over",
+        nargs="+",
+        default=["joint"],
+        choices=["joint", "space", "time"],
+        help="what is deleted and inserted for faithfulness",
+    )
     parser.add_argument("--sanity", type=int, default=0, help="clips for cascading randomisation and moved clips")
     parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
     parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
@@ -115,8 +126,8 @@ def evaluate_command(arguments: list[str]) -> int:
     report_broken(data.broken)
     _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
     views = parsed.clips * parsed.crops > 1
-    extras = (0, 0) if views else (parsed.faithful, parsed.sanity)
-    _evaluate_run(parsed.model, network, record, data, parsed.split, *extras)
+    faithful, sanity = (0, 0) if views else (parsed.faithful, parsed.sanity)
+    _evaluate_run(parsed.model, network, record, data, parsed.split, faithful, sanity, parsed.over)
     return 0
 
 

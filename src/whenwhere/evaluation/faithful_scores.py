@@ -24,9 +24,16 @@ from whenwhere.evaluation.scores import Score, mean_score
 from whenwhere.metrics.faithfulness import loss_ratio
 from whenwhere.models import Network
 
+_WHAT = {"joint": "cells of frames", "space": "cells, ranked within each frame,", "time": "whole frames"}
 PROTOCOL = {
-    "deletion, joint": "1 - area under the true class's probability as cells go, the most salient first (RISE)",
-    "insertion, joint": "area under the true class's probability as cells are put back, the most salient first (RISE)",
+    **{
+        f"deletion, {over}": f"1 - area under the class's probability as {what} go, the most salient first (RISE)"
+        for over, what in _WHAT.items()
+    },
+    **{
+        f"insertion, {over}": f"area under the class's probability as {what} come back, the most salient first (RISE)"
+        for over, what in _WHAT.items()
+    },
     "average drop": "1 - mean drop of the probability when only what is salient is kept (Grad-CAM++)",
     "average increase": "share of clips whose probability rises when only what is salient is kept (Grad-CAM++)",
 }
@@ -52,7 +59,7 @@ def faithfulness_scores(
         controls = {name: value for name, value in values.items() if name not in OWN}
         for own in (own for own in OWN if own in values):
             name = f"faithful: {measure}" + ("" if own == "attention" else f", {own}")
-            yield mean_score(name, PROTOCOL.get(measure, measure), values[own], controls)
+            yield mean_score(name, PROTOCOL[measure], values[own], controls)
     yield _region_score(network, features, labels, explained_region(explained), options)
 
 
