@@ -37,4 +37,15 @@ def test_compares_seeds_and_does_not_train_twice(tmp_path: Path, tiny_bank: Path
     again = compare(config, ["default", "frame_average"], [0, 1], tmp_path, log=quiet)
     assert again == first
     assert [path.stat().st_mtime_ns for path in models] == stamps
-    assert comparison_table(first, "x").row_count == len(first["controls"]) + 1
+    cams = [name for name in first["variants"]["default"] if name.endswith(", Grad-CAM")]
+    assert {"when: mean tIoU, Grad-CAM", "where: pointing, Grad-CAM"} < set(cams)
+    assert not any("Grad-CAM" in controls for controls in first["controls"].values())
+    assert comparison_table(first, "x").row_count == len(first["controls"]) + len(cams) + 1
+
+
+def test_grad_cam_is_of_the_variant_it_stands_under(tmp_path: Path, tiny_bank: Path) -> None:
+    config, name = config_for(tiny_bank, epochs=1), "where: mass inside, Grad-CAM"
+    both = compare(config, ["default", "frame_average"], [0], tmp_path / "both", log=quiet)["variants"]
+    alone = compare(config, ["default"], [0], tmp_path / "alone", log=quiet)["variants"]
+    assert both["default"][name] == alone["default"][name]
+    assert both["default"][name] != both["frame_average"][name]

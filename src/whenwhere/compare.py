@@ -13,6 +13,7 @@ import yaml
 from rich.table import Table
 
 from whenwhere.datasets.mosaic import MosaicDataset
+from whenwhere.evaluation.answers import CAM, OWN
 from whenwhere.evaluation.measure import predict
 from whenwhere.evaluation.probe import cell_probe
 from whenwhere.evaluation.scores import Score, all_scores
@@ -67,7 +68,8 @@ def compare(
     A run that is already in ``out`` with the same options is not trained again.
 
     Returns:
-        ``variants``: per variant and measure the values by seed; ``controls``: per measure; ``probe``: for
+        ``variants``: per variant and measure the values by seed, and those of Grad-CAM of the same networks;
+        ``controls``: per measure those that need no network; ``probe``: for
         mosaics, :func:`cell_probe`.
     """
     data = build_data(config, log)
@@ -87,10 +89,12 @@ def compare(
             log(f"{variant}, seed {seed}")
             for score in _run(changed, data, out / f"{_slug(variant)}_{seed}", split):
                 measures.setdefault(score.name, []).append(score.value)
-                result["controls"][score.name] = {
-                    "n": score.count,
-                    **{name: known.value for name, known in score.controls.items()},
-                }
+                controls = {name: control.value for name, control in score.controls.items()}
+                if CAM in controls:  # of this very network, so a column of its own numbers
+                    cam = controls.pop(CAM)
+                    if not score.name.endswith(tuple(OWN[1:])):
+                        measures.setdefault(f"{score.name}, {CAM}", []).append(cam)
+                result["controls"][score.name] = {"n": score.count, **controls}
         result["variants"][variant] = measures
         (out / "comparison.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
@@ -124,6 +128,9 @@ def comparison_table(result: dict[str, Any], title: str) -> Table:
         cells = [_spread(values[measure]) if measure in values else "-" for values in variants.values()]
         said = ", ".join(f"{name} {value:.3f}" for name, value in controls.items() if name != "n")
         table.add_row(f"{measure} (n={controls['n']})", *cells, said)
+        cam = [values.get(f"{measure}, {CAM}") for values in variants.values()]
+        if any(cam):
+            table.add_row(f"{measure}, {CAM} of the same network", *(_spread(v) if v else "-" for v in cam), "")
     if "probe" in result:
         table.add_row("cell found by a linear probe with cell labels", *[""] * len(variants), f"{result['probe']:.3f}")
     return table

@@ -27,6 +27,7 @@ from whenwhere.metrics.controls import (
 from whenwhere.metrics.spatial import box_coverage, peak
 from whenwhere.models.evidence import smooth, temporal_profile
 
+CAM = "Grad-CAM"
 OWN = ("attention", "class evidence", "temporal weights")
 
 
@@ -67,7 +68,7 @@ def when_answers(
     profiles = {"attention": predictions.importance, "temporal weights": predictions.weights}
     if predictions.evidence is not None and predictions.grad_cam is not None:
         profiles["class evidence"] = predictions.evidence.sum((-2, -1)).clamp_min(0)
-        profiles["Grad-CAM"] = temporal_profile(predictions.grad_cam)
+        profiles[CAM] = temporal_profile(predictions.grad_cam)
     if predictions.difference is not None:
         profiles["frame difference"] = predictions.difference.mean((-2, -1))
     answers = {name: When(important_frames(profile, options), profile) for name, profile in profiles.items()}
@@ -87,7 +88,7 @@ def where_answers(
     maps = {"attention": predictions.masks}
     if predictions.evidence is not None and predictions.grad_cam is not None:
         maps["class evidence"] = predictions.evidence.clamp_min(0)
-        maps["Grad-CAM"] = predictions.grad_cam
+        maps[CAM] = predictions.grad_cam
     answers = {
         name: Where(where, mask_boxes(where.flatten(0, 1), options).view(clips, frames, 4) / size, peak(where))
         for name, where in maps.items()
