@@ -71,8 +71,8 @@ def bootstrap_statistic(
     """Percentile interval of anything that can be computed from weighted clips, a mean average precision for instance.
 
     What is costly, such as matching detections to the truth, is done once, before; ``statistic`` only weighs it.
-    Draws in which the statistic is NaN (no clip with anything to find) are left out; where they are more than half,
-    the interval is ``(nan, nan)``.
+    Draws in which the statistic is NaN (no clip with anything to find) are left out; where they are half or more, the
+    interval is ``(nan, nan)``.
 
     Args:
         statistic: from how often each clip was drawn, `(N,)` integers that may be 0, to the figure.

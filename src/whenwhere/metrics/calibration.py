@@ -56,13 +56,14 @@ def reliability(
 
     Args:
         confidence: `(N,)` in [0, 1].
-        correct: `(N,)` bool, whether the class named is the right one.
+        correct: `(N,)` bool or 0 and 1, whether the class named is the right one.
         bins: how many.
-        adaptive: bins of equally many clips instead of equal width (Nixon et al. 2019).
+        adaptive: bins of equally many clips, whatever their weights, instead of equal width (Nixon et al. 2019).
         weights: `(N,)`, how often each clip counts, for :func:`whenwhere.metrics.bootstrap.bootstrap_statistic`.
 
     Raises:
-        ValueError: no clips, shapes that differ, fewer than one bin, confidences outside [0, 1].
+        ValueError: no clips, shapes that differ, fewer than one bin, confidences outside [0, 1], ``correct`` other than
+            0 and 1.
     """
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     weights = np.ones(len(confidence)) if weights is None else np.asarray(weights, dtype=float)
@@ -73,6 +74,8 @@ def reliability(
         raise ValueError("no clips to measure calibration on")
     if not ((confidence >= 0) & (confidence <= 1)).all():
         raise ValueError("confidences must be probabilities in [0, 1]; pass logits through confidences() first")
+    if not ((correct == 0) | (correct == 1)).all():
+        raise ValueError("correct must say of each clip whether its class was named, True or False")
     if bins < 1:
         raise ValueError(f"a reliability diagram needs at least one bin, got {bins}")
     edges = np.linspace(0, 1, bins + 1)
