@@ -215,3 +215,18 @@ def test_training_mosaics_may_have_another_grid_and_longer_actions() -> None:
     training = options.for_training()
     assert (training.rows, training.columns, training.action_frames) == (1, 2, (4, 5))
     assert MosaicOptions().for_training() == MosaicOptions()
+
+
+def test_a_mirrored_cell_stays_in_its_place() -> None:
+    ramp = torch.arange(3.0).expand(2, 1, 2, 3)
+    still = np.zeros(2, dtype=int)
+    sides = (False, True, False, True)
+    layout = Layout([(0, still)] * 4, [(0, still[:1], 1)] * 4, cell=2, label=0, mirrored=sides)
+    wall = compose(layout, {0: ramp}.__getitem__, {0: ramp}.__getitem__, rows=2, columns=2)
+    assert wall[0, 0, 0].tolist() == wall[1, 0, 3].tolist() == [0, 1, 2, 2, 1, 0]
+
+
+def test_half_of_the_cells_are_mirrored_when_asked_for() -> None:
+    assert all(layout.mirrored == () for layout in layouts(5))
+    share = np.mean([layout.mirrored for layout in layouts(200, replace(OPTIONS, mirror=True))])
+    assert 0.45 < share < 0.55

@@ -93,3 +93,12 @@ def test_mosaics_from_a_store(folder: Path, tmp_path: Path) -> None:
     assert isinstance(data.train, MosaicDataset)
     train, test = data.train[0]["features"], data.test[0]["features"]
     assert (test.shape[0], test.shape[2:]) == (6, (2 * train.shape[2], 2 * train.shape[3]))
+
+
+def test_only_training_mosaics_are_mirrored(tiny_bank: Path) -> None:
+    options = DataOptions(
+        source="feature_bank", path=str(tiny_bank), mosaic=MosaicOptions(mirror=True, clips=4, eval_clips=4)
+    )
+    data = build_data(TrainConfig(data=options), quiet)
+    assert data.train.options.mirror  # type: ignore[attr-defined]
+    assert not data.test.options.mirror  # type: ignore[union-attr]

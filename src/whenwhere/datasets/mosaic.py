@@ -38,6 +38,7 @@ class MosaicOptions:
         train_grid: rows and columns of training mosaics; None: as ``rows`` and ``columns``. In a wall of one cell the
             label tells of all there is to see; the network is convolutional and then reads larger walls as well.
         absent: share of mosaics without the action; they have a class of their own, the last one.
+        mirror: mirror half of the cells of training mosaics left and right.
         clips: mosaics an epoch for training; evaluation sets are as large and always the same.
         eval_clips: mosaics of a validation or test set.
     """
@@ -49,6 +50,7 @@ class MosaicOptions:
     train_action_frames: tuple[int, int] | None = None
     train_grid: tuple[int, int] | None = None
     absent: float = 0.0
+    mirror: bool = False
     clips: int = 800
     eval_clips: int = 240
 
@@ -78,12 +80,14 @@ class Layout(NamedTuple):
         insert: per cell ``(clip, frame indices (L,), start)``; the target's clip is a target of the bank.
         cell: index of the target's cell, None if the action is absent.
         label: class index.
+        mirrored: per cell, whether it is shown mirrored; empty: none is.
     """
 
     background: list[tuple[int, np.ndarray]]
     insert: list[tuple[int, np.ndarray, int]]
     cell: int | None
     label: int
+    mirrored: tuple[bool, ...] = ()
 
     @property
     def interval(self) -> tuple[int, int] | None:
@@ -114,13 +118,14 @@ def draw_layout(
         duration = int(rng.integers(options.action_frames[0], options.action_frames[1] + 1))
         start = int(rng.integers(0, frames - duration + 1))
         insert.append((int(clip), _run(rng, length, duration), start))
+    mirrored = tuple(bool(side) for side in rng.integers(0, 2, cells)) if options.mirror else ()
     if rng.random() < options.absent:
-        return Layout(background, insert, None, classes)
+        return Layout(background, insert, None, classes, mirrored)
     cell, label = int(rng.integers(cells)), int(rng.choice(targets.labels.unique().numpy()))
     target = int(rng.choice(torch.nonzero(targets.labels == label).flatten().numpy()))
     _, run, start = insert[cell]
     insert[cell] = (target, _run(rng, targets.features.shape[1], len(run)), start)
-    return Layout(background, insert, cell, label)
+    return Layout(background, insert, cell, label, mirrored)
 
 
 def compose(layout: Layout, targets: ReadClip, fillers: ReadClip, rows: int, columns: int) -> Tensor:
@@ -136,7 +141,7 @@ def compose(layout: Layout, targets: ReadClip, fillers: ReadClip, rows: int, col
     for index, ((clip, frames), (other, run, start)) in enumerate(zip(layout.background, layout.insert, strict=True)):
         cell = fillers(clip)[frames].clone()
         cell[start : start + len(run)] = (targets if index == layout.cell else fillers)(other)[run]
-        played.append(cell)
+        played.append(cell.flip(-1) if layout.mirrored and layout.mirrored[index] else cell)
     wall = [torch.cat(played[row * columns : (row + 1) * columns], dim=-1) for row in range(rows)]
     return torch.cat(wall, dim=-2)
 

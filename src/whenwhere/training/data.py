@@ -228,7 +228,7 @@ def _mosaic_sets(
     for name, (targets, fillers) in banks.items():
         training = name == "train"
         length, seed = (mosaic.clips, config.fit.seed) if training else (mosaic.eval_clips, EVALUATION_SEED)
-        options = mosaic.for_training() if training else mosaic
+        options = mosaic.for_training() if training else replace(mosaic, mirror=False)
         sets[name] = MosaicDataset(targets, fillers, actions, options, length, seed)
     return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), banks=banks)
 
