@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,26 @@ def test_grad_cam_is_of_the_variant_it_stands_under(tmp_path: Path, tiny_bank: P
     alone = compare(config, ["default"], [0], tmp_path / "alone", log=quiet)["variants"]
     assert both["default"][name] == alone["default"][name]
     assert both["default"][name] != both["frame_average"][name]
+
+
+def test_networks_are_measured_on_walls_of_another_size_without_being_trained_again(
+    tmp_path: Path, tiny_bank: Path
+) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    own = compare(config, ["default"], [0], tmp_path, log=quiet)
+    stamp = (tmp_path / "default_0/model.safetensors").stat().st_mtime_ns
+    larger = compare(config, ["default"], [0], tmp_path, log=quiet, at="data.mosaic.rows=3+data.mosaic.columns=3")
+    assert (tmp_path / "default_0/model.safetensors").stat().st_mtime_ns == stamp
+    full_frame = "where: mass inside"
+    assert own["controls"][full_frame]["full frame"] == pytest.approx(1 / 4)
+    assert larger["controls"][full_frame]["full frame"] == pytest.approx(1 / 9)
+    assert (tmp_path / "comparison.json").is_file()
+    assert len(list(tmp_path.glob("comparison_*.json"))) == 1
+
+
+def test_scores_of_one_split_are_not_taken_for_those_of_another(tmp_path: Path, tiny_bank: Path) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    config = replace(config, data=replace(config.data, val_share=0.4))
+    val = compare(config, ["default"], [0], tmp_path, "val", quiet)["controls"]
+    test = compare(config, ["default"], [0], tmp_path, "test", quiet)["controls"]
+    assert val != test

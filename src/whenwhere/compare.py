@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from rich.table import Table
+from torch.utils.data import Dataset
 
 from whenwhere.datasets.mosaic import MosaicDataset
 from whenwhere.evaluation.answers import CAM, OWN
@@ -62,10 +63,15 @@ def compare(
     out: Path,
     split: str = "test",
     log: Callable[[str], None] = print,
+    at: str | None = None,
 ) -> dict[str, Any]:
-    """Train every variant with every seed on the same data; write ``comparison.json`` as results come in.
+    """Train every variant with every seed; write ``comparison.json`` as results come in.
 
     A run that is already in ``out`` with the same options is not trained again.
+
+    Args:
+        at: changes of options, as in a variant, that make the data on which networks are measured; None: those they
+            were trained from. The file is then ``comparison_AT.json``.
 
     Returns:
         ``variants``: per variant and measure the values by seed, and those of Grad-CAM of the same networks;
@@ -73,21 +79,23 @@ def compare(
         mosaics, :func:`cell_probe`.
     """
     data = build_data(config, log)
-    result: dict[str, Any] = {"split": split, "seeds": list(seeds), "variants": {}, "controls": {}}
-    measured = getattr(data, split)
-    if measured is None:
+    measured = data if at is None else build_data(apply_variant(config, at), log, data.projection)  # type: ignore[arg-type]
+    result: dict[str, Any] = {"split": split, "at": at, "seeds": list(seeds), "variants": {}, "controls": {}}
+    if getattr(measured, split) is None:
         raise ValueError(f"this data has no {split} split")
-    if isinstance(measured, MosaicDataset):
-        assert isinstance(data.train, MosaicDataset)
-        result["probe"] = cell_probe(data.train, measured)
+    if isinstance(measured.train, MosaicDataset):
+        result["probe"] = cell_probe(measured.train, getattr(measured, split))
     out.mkdir(parents=True, exist_ok=True)
+    suffix = f"_{_slug(at)}.json" if at else ".json"
     for variant in variants:
         measures: dict[str, list[float]] = {}
         for seed in seeds:
             changed = apply_variant(config, variant)
             changed = replace(changed, fit=replace(changed.fit, seed=seed))
             log(f"{variant}, seed {seed}")
-            for score in _run(changed, data, out / f"{_slug(variant)}_{seed}", split):
+            run = out / f"{_slug(variant)}_{seed}"
+            _train_once(changed, data, run)
+            for score in _measure_once(changed, getattr(measured, split), run, f"scores_{split}{suffix}"):
                 measures.setdefault(score.name, []).append(score.value)
                 controls = {name: control.value for name, control in score.controls.items()}
                 if CAM in controls:  # of this very network, so a column of its own numbers
@@ -96,7 +104,7 @@ def compare(
                         measures.setdefault(f"{score.name}, {CAM}", []).append(cam)
                 result["controls"][score.name] = {"n": score.count, **controls}
         result["variants"][variant] = measures
-        (out / "comparison.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+        (out / f"comparison{suffix}").write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
 
 
@@ -104,22 +112,33 @@ def _slug(variant: str) -> str:
     return "".join(char if char.isalnum() or char in "._-" else "_" for char in variant)
 
 
-def _run(config: TrainConfig, data: Data, out: Path, split: str) -> list[Score]:
-    finished = out / "scores.json"
-    if not (finished.is_file() and json.loads(finished.read_text())["config"] == config.to_json()):
-        out.mkdir(parents=True, exist_ok=True)
+def _train_once(config: TrainConfig, data: Data, run: Path) -> None:
+    """Train into ``run`` unless a training with the same options ended there."""
+    ended = run / "trained.json"
+    if not (ended.is_file() and ended.read_text() == config.to_json()):
+        run.mkdir(parents=True, exist_ok=True)
         data.train.seed = config.fit.seed  # type: ignore[attr-defined]
-        train(config, data, out, quiet=True)
-        network, _ = load_model(out)
-        scores = list(all_scores(predict(network, getattr(data, split))))
-        finished.write_text(json.dumps({"config": config.to_json(), "scores": [score.to_dict() for score in scores]}))
-    return [Score.from_dict(score) for score in json.loads(finished.read_text())["scores"]]
+        train(config, data, run, quiet=True)
+        for stale in run.glob("scores*.json"):
+            stale.unlink()
+        ended.write_text(config.to_json())
+
+
+def _measure_once(config: TrainConfig, dataset: Dataset, run: Path, name: str) -> list[Score]:
+    """Scores of the network in ``run``, from its file ``name`` where they were measured before."""
+    measured = run / name
+    if not measured.is_file():
+        scores = list(all_scores(predict(load_model(run)[0], dataset)))
+        text = json.dumps({"config": config.to_json(), "scores": [score.to_dict() for score in scores]})
+        measured.write_text(text)
+    return [Score.from_dict(score) for score in json.loads(measured.read_text())["scores"]]
 
 
 def comparison_table(result: dict[str, Any], title: str) -> Table:
     """One column a variant, mean and spread (standard deviation) over seeds, controls last."""
     variants = result["variants"]
-    table = Table(title=f"{title}: {result['split']} split, seeds {result['seeds']}")
+    at = f" at {result['at']}" if result["at"] else ""
+    table = Table(title=f"{title}{at}: {result['split']} split, seeds {result['seeds']}")
     table.add_column("measure")
     for name in variants:
         table.add_column(name, justify="right")

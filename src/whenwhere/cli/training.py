@@ -150,12 +150,15 @@ def compare_command(arguments: list[str]) -> int:
     parser.add_argument("--variants", nargs="+", default=["default", "paper", "frame_average"], help="what to compare")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one run each")
     parser.add_argument("--split", default="test", choices=["val", "test"], help="where to measure")
+    parser.add_argument("--at", help="measure on data with changed options, key=value+key=value, as in a variant")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs and comparison.json")
     parsed = parser.parse_args(arguments)
     from rich.console import Console
 
     from whenwhere.compare import compare, comparison_table
 
-    result = compare(parsed_config(parser, parsed), parsed.variants, parsed.seeds, parsed.out, parsed.split, say)
+    result = compare(
+        parsed_config(parser, parsed), parsed.variants, parsed.seeds, parsed.out, parsed.split, say, parsed.at
+    )
     Console().print(comparison_table(result, str(parsed.config[0]) if parsed.config else "comparison"))
     return 0
