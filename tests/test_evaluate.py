@@ -13,7 +13,7 @@ from tiny_runs import config_for, quiet
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluate import evaluate
 from whenwhere.evaluation.predictions import read_boxes
-from whenwhere.evaluation.protocols import PROTOCOLS
+from whenwhere.evaluation.protocols import find_protocol
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
 from whenwhere.training.checkpoint import load_model
@@ -88,7 +88,7 @@ def test_sanity_checks_are_part_of_the_record(walls: Path) -> None:
 
 
 def test_what_was_written_scores_the_same_again(walls: Path) -> None:
-    again = PROTOCOLS["activitynet"](walls / "segments_test.json", walls / "truth_test.json", [0.5, 0.7])
+    again = find_protocol("activitynet")(walls / "segments_test.json", walls / "truth_test.json", [0.5, 0.7])
     scores = scores_of(walls)
     for level, value in zip((0.5, 0.7), again["map"]):
         assert value == pytest.approx(scores[f"when: mAP@{level}"]["estimate"]["value"], abs=1e-9)
@@ -121,7 +121,7 @@ def test_predictions_of_files_are_in_seconds_and_pixels(videos: Path) -> None:
 
 def test_boxes_of_files_score_against_their_manifest(videos: Path) -> None:
     manifest = videos.parent / "clips" / "manifest.csv"
-    result = PROTOCOLS["frame-map"](videos / "boxes_test.json", manifest, [0.1], subset="test")
+    result = find_protocol("frame-map")(videos / "boxes_test.json", manifest, [0.1], subset="test")
     assert result["videos"] == 6
     assert 0 <= result["map"][0] <= 1
 
