@@ -24,6 +24,7 @@ from whenwhere.metrics.temporal import frame_iou
 from whenwhere.metrics.temporal_detection import SegmentTable, activitynet_detection
 
 Figure = Callable[[np.ndarray | None], float]  # from how often each clip was drawn
+TOLERANCE = 15.0  # pixels by which a peak may miss a box (Zhang et al. 2016)
 MAP_DRAWS = 200  # resamples for the intervals of a mean average precision, which costs more than a mean
 
 
@@ -217,8 +218,9 @@ def spatial_scores(
     if torch.equal(truth, full_frame(len(truth))):
         return  # clips stitched in time: there is nothing to find in space
     answers = where_answers(predictions, options, seed)
-    points = {name: pointing_hit(a.points[inside], truth) for name, a in answers.items() if a.points is not None}
-    yield from own_scores("where: pointing", "share of frames whose peak lies in the box, no tolerance", points, clips)
+    points = {name: answer.points[inside] for name, answer in answers.items() if answer.points is not None}
+    protocol, hits = _pointing(points, truth, None if predictions.extent is None else predictions.extent[inside])
+    yield from own_scores("where: pointing", protocol, hits, clips)
     mass = {name: mass_inside(answer.maps[inside], truth) for name, answer in answers.items()}
     yield from own_scores(
         "where: mass inside", "share of the map within the box (energy-based pointing game)", mass, clips
@@ -228,6 +230,21 @@ def spatial_scores(
         "where: mean box IoU", "box around the mask's peak, mask cut at half its maximum", overlap, clips
     )
     yield from _together(predictions, answers)
+
+
+def _pointing(points: Mapping[str, Tensor], boxes: Tensor, extent: Tensor | None) -> tuple[str, dict[str, Tensor]]:
+    """What is asked of the points `(N, 2)`, and which of them hit `(N,)`.
+
+    The published tolerance is in pixels of the picture, so it needs the grid's ``extent`` `(N, 2)` in pixels. A box
+    beyond the grid, cut down to its border, is out of reach.
+    """
+    if extent is None:
+        protocol = "share of frames whose peak lies in the box, no tolerance (clips have no size in pixels)"
+        return protocol, {name: pointing_hit(point, boxes) for name, point in points.items()}
+    protocol = f"share of frames whose peak lies in the box or less than {TOLERANCE:g} pixels away (pointing game)"
+    there = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    pixels = boxes * extent.repeat(1, 2)
+    return protocol, {name: there & pointing_hit(at * extent, pixels, TOLERANCE) for name, at in points.items()}
 
 
 def _together(predictions: Predictions, answers: Mapping[str, Where]) -> Iterator[Score]:
