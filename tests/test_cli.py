@@ -43,10 +43,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def heavy_imports(*arguments: str) -> set[str]:
+def heavy_imports(*arguments: str, status: int = 0) -> set[str]:
     code = (
         "import sys; sys.argv = ['whenwhere', *sys.argv[1:]]\n"
-        "from whenwhere.cli import main\nmain()\n"
+        f"from whenwhere.cli import main\nassert main() == {status}\n"
         "print('MODULES', *{name.split('.')[0] for name in sys.modules})"
     )
     output = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
@@ -56,6 +56,11 @@ def heavy_imports(*arguments: str) -> set[str]:
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",)])
 def test_help_comes_without_heavy_imports(arguments: tuple[str, ...]) -> None:
     assert not heavy_imports(*arguments) & {"torch", "numpy", "matplotlib", "av", "timm", "jsonargparse"}
+
+
+def test_scoring_when_does_without_torch(tmp_path: Path) -> None:
+    arguments = ["score", str(tmp_path / "none.json"), "--truth", "none", "--protocol", "thumos14-2015"]
+    assert not heavy_imports(*arguments, status=1) & {"torch", "av", "timm"}
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

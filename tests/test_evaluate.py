@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_runs import config_for, quiet
 
+from whenwhere.cli import main
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
-from whenwhere.evaluate import evaluate
+from whenwhere.evaluate import EvaluationOptions, evaluate
 from whenwhere.evaluation.predictions import read_boxes
-from whenwhere.evaluation.protocols import PROTOCOLS
+from whenwhere.evaluation.protocols import find_protocol
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
 from whenwhere.training.checkpoint import load_model
@@ -26,8 +29,10 @@ def evaluated(config: TrainConfig, out: Path, faithful: int) -> dict:
     data = build_data(config, quiet)
     train(config, data, out, quiet=True)
     network, record = load_model(out)
-    evaluate(out, network, record, data, "test", faithful, sanity_clips=faithful, over=["joint", "time"], log=quiet)
-    return json.loads((out / "metrics_test.json").read_text())
+    options = EvaluationOptions(faithful, sanity=faithful, over=("joint", "time"))
+    _, metrics = evaluate(out, network, record, data, "test", options, quiet)
+    assert json.loads((out / "metrics_test.json").read_text()) == json.loads(json.dumps(metrics))
+    return metrics
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,7 @@ def test_sanity_checks_are_part_of_the_record(walls: Path) -> None:
 
 
 def test_what_was_written_scores_the_same_again(walls: Path) -> None:
-    again = PROTOCOLS["activitynet"](walls / "segments_test.json", walls / "truth_test.json", [0.5, 0.7])
+    again = find_protocol("activitynet")(walls / "segments_test.json", walls / "truth_test.json", [0.5, 0.7])
     scores = scores_of(walls)
     for level, value in zip((0.5, 0.7), again["map"]):
         assert value == pytest.approx(scores[f"when: mAP@{level}"]["estimate"]["value"], abs=1e-9)
@@ -121,7 +126,7 @@ def test_predictions_of_files_are_in_seconds_and_pixels(videos: Path) -> None:
 
 def test_boxes_of_files_score_against_their_manifest(videos: Path) -> None:
     manifest = videos.parent / "clips" / "manifest.csv"
-    result = PROTOCOLS["frame-map"](videos / "boxes_test.json", manifest, [0.1], subset="test")
+    result = find_protocol("frame-map")(videos / "boxes_test.json", manifest, [0.1], subset="test")
     assert result["videos"] == 6
     assert 0 <= result["map"][0] <= 1
 
@@ -142,3 +147,17 @@ def test_another_seed_of_the_data_is_another_hash(tiny_bank: Path, tmp_path: Pat
     other = replace(config, data=replace(config.data, split_seed=1))
     first = json.loads((walls / "metrics_test.json").read_text())["data_sha256"]
     assert evaluated(other, tmp_path, faithful=0)["data_sha256"] != first
+
+
+def test_other_data_are_another_hash(walls: Path, tiny_bank: Path, tmp_path: Path) -> None:
+    tensors = load_file(str(tiny_bank))
+    tensors["target_features"] = tensors["target_features"] + 1
+    save_file(tensors, str(tmp_path / "other.safetensors"))
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(walls / "model.safetensors", run)
+    hashes = [json.loads((walls / "metrics_test.json").read_text())["data_sha256"]]
+    for path in (tmp_path / "other.safetensors", tiny_bank):
+        assert main(["evaluate", "--model", str(run), "--data", str(path), "--faithful", "0"]) == 0
+        hashes.append(json.loads((run / "metrics_test.json").read_text())["data_sha256"])
+    assert hashes[0] == hashes[2] != hashes[1]

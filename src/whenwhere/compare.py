@@ -14,7 +14,7 @@ from rich.table import Table
 from torch.utils.data import Dataset
 
 from whenwhere.datasets.mosaic import MosaicDataset
-from whenwhere.evaluation.answers import CAM, OWN
+from whenwhere.evaluation.answers import CAM, is_of_attention
 from whenwhere.evaluation.measure import predict
 from whenwhere.evaluation.probe import cell_probe
 from whenwhere.evaluation.scores import Score, all_scores
@@ -100,7 +100,7 @@ def compare(
                 controls = {name: control.value for name, control in score.controls.items()}
                 if CAM in controls:  # of this very network, so a column of its own numbers
                     cam = controls.pop(CAM)
-                    if not score.name.endswith(tuple(OWN[1:])):
+                    if is_of_attention(score.name):
                         measures.setdefault(f"{score.name}, {CAM}", []).append(cam)
                 result["controls"][score.name] = {"n": score.count, **controls}
         result["variants"][variant] = measures

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
-from whenwhere.evaluation.measure import predict
-from whenwhere.evaluation.scores import all_scores
-from whenwhere.evaluation.tables import print_scores, scores_json
+from whenwhere.evaluate import evaluate
+from whenwhere.evaluation.tables import print_scores
 from whenwhere.explain import explain_all
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.losses import LossOptions
@@ -34,15 +31,15 @@ CONFIG = TrainConfig(
 def demo(out: Path, log: Callable[[str], None] = print, config: TrainConfig = CONFIG) -> None:
     """Train, print a table with trivial controls, and explain a clip no training has seen.
 
-    Leaves in ``out``: ``run/`` (the model), ``clips/`` (video files with their truth), ``explained/`` (reports).
+    Leaves in ``out``: ``run/`` (the model and its evaluation), ``clips/`` (video files with their truth),
+    ``explained/`` (reports).
     """
     run = out / "run"
     run.mkdir(parents=True, exist_ok=True)
     data = build_data(config, log)
     train(config, data, run)
     recognizer = load(run)
-    scores = list(all_scores(predict(recognizer.network, data.test)))  # type: ignore[arg-type]
-    (run / "metrics_test.json").write_text(json.dumps({"scores": scores_json(scores), "config": asdict(config)}))
+    scores, _ = evaluate(run, recognizer.network, recognizer.record, data, "test", log=log)
     manifest = write_dataset(config.data.synthetic, out / "clips", clips={"test": len(data.classes)})
     videos = sorted(manifest.parent.glob("*/*.mp4"))[:3]
     explain_all(recognizer, videos, out / "explained", log=lambda text: None)

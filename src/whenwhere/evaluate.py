@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
@@ -29,8 +28,9 @@ from whenwhere.evaluation.predictions import (
 from whenwhere.evaluation.sanity import sanity_report
 from whenwhere.evaluation.scores import Score, all_scores
 from whenwhere.evaluation.truth import video_names
+from whenwhere.geometry import true_runs
 from whenwhere.localization import find_segments, mask_boxes
-from whenwhere.metrics.calibration import confidences, reliability
+from whenwhere.metrics.calibration import Reliability, confidences, reliability
 from whenwhere.metrics.classification import class_mean, confusion_matrix, per_class_table, top_k_hits
 from whenwhere.metrics.faithfulness import Over
 from whenwhere.models import Network
@@ -40,7 +40,33 @@ from whenwhere.rendering.plots import draw_confusion_matrix, write_figure
 from whenwhere.structures import Clip, Segment
 from whenwhere.training.checkpoint import MODEL_FILE, ModelRecord
 from whenwhere.training.data import Data
-from whenwhere.video import probe
+from whenwhere.video import grid_to_pixels, probe
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured beside what, when and where.
+
+    Attributes:
+        faithful: clips on which faithfulness is measured; 0: not at all.
+        sanity: clips on which explanations of ever more random networks are compared with this one's, and of mirrored
+            and shifted clips with those of the clips; 0: not at all.
+        over: what is deleted and inserted for faithfulness: cells of frames jointly, in space, or whole frames.
+    """
+
+    faithful: int = 0
+    sanity: int = 0
+    over: tuple[Over, ...] = ("joint",)
+
+
+class Evaluation(NamedTuple):
+    """Attributes:
+    scores: every measure.
+    metrics: the record, as written to JSON.
+    """
+
+    scores: list[Score]
+    metrics: dict[str, Any]
 
 
 def evaluate(
@@ -49,51 +75,48 @@ def evaluate(
     record: ModelRecord,
     data: Data,
     split: str,
-    faithful_clips: int = 0,
-    sanity_clips: int = 0,
-    over: Sequence[Over] = ("joint",),
+    options: EvaluationOptions | None = None,
     log: Callable[[str], None] = print,
-) -> list[Score]:
+) -> Evaluation:
     """Measure a network and leave in its run's folder, for the split ``S``:
 
     ``metrics_S.json``: every number with interval, protocol and controls, and what made it; ``report_S.html``;
     ``confusion_S.png``;
     ``segments_S.json`` (ActivityNet) and ``boxes_S.json``, predictions for ``whenwhere score``; ``truth_S.json``
     where it is known when.
-
-    Args:
-        faithful_clips: clips on which faithfulness is measured; 0: not at all.
-        sanity_clips: clips on which explanations of ever more random networks are compared with this one's, and of
-            mirrored and shifted clips with those of the clips; 0: not at all.
-        over: what is deleted and inserted for faithfulness: cells of frames jointly, in space, or whole frames.
     """
+    options = options or EvaluationOptions()
     dataset = getattr(data, split)
     predictions = predict(network, dataset)
     for cause in predictions.broken:
         log(f"skipped: {cause}")
     scores = list(all_scores(predictions))
-    if faithful_clips:
-        log(f"faithfulness on {min(faithful_clips, len(dataset))} clips")
-        scores += faithfulness_scores(network, dataset, faithful_clips, FaithfulnessOptions(over=tuple(over)))
+    samples = {clips: some_features(network, dataset, clips) for clips in {options.faithful, options.sanity} - {0}}
+    if options.faithful:
+        features, labels = samples[options.faithful]
+        log(f"faithfulness on {len(labels)} clips")
+        scores += faithfulness_scores(network, features, labels, FaithfulnessOptions(over=options.over))
     clips = data.clips.get(split) if not predictions.broken else None
     names = video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(len(predictions.labels))]
+    diagram = reliability(confidences(predictions.logits), top_k_hits(predictions.logits, predictions.labels).numpy())
     metrics = {
         **_origin(run, record, data, split),
         "broken": len(data.broken) + len(predictions.broken),
         "scores": [score.to_dict() for score in scores],
-        **_classification(predictions, data.classes),
+        **_classification(predictions, data.classes, diagram),
     }
-    if sanity_clips:
-        log(f"sanity checks on {min(sanity_clips, len(dataset))} clips")
-        features, labels = some_features(network, dataset, sanity_clips)
+    if options.sanity:
+        features, labels = samples[options.sanity]
+        log(f"sanity checks on {len(labels)} clips")
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_json(run / f"metrics_{split}.json", metrics)
     _write_predictions(run, split, names, clips, predictions, data)
-    matrix = confusion_matrix(predictions.logits, predictions.labels)
-    write_figure(draw_confusion_matrix(matrix, data.classes), run / f"confusion_{split}.png")
-    page = Page(f"{run}, {split} split", scores, metrics, predictions, data.classes, names, clips)
+    confusion = draw_confusion_matrix(confusion_matrix(predictions.logits, predictions.labels), data.classes)
+    write_figure(confusion, run / f"confusion_{split}.png")
+    title = f"{run}, {split} split"
+    page = Page(title, scores, metrics, predictions, confusion, diagram, data.classes, names, clips)
     write_evaluation_page(page, run / f"report_{split}.html")
-    return scores
+    return Evaluation(scores, metrics)
 
 
 def _origin(run: Path, record: ModelRecord, data: Data, split: str) -> dict[str, Any]:
@@ -117,12 +140,11 @@ def _origin(run: Path, record: ModelRecord, data: Data, split: str) -> dict[str,
     }
 
 
-def _classification(predictions: Predictions, classes: tuple[str, ...]) -> dict[str, Any]:
+def _classification(predictions: Predictions, classes: tuple[str, ...], diagram: Reliability) -> dict[str, Any]:
     logits, labels = predictions.logits, predictions.labels
-    hits = top_k_hits(logits, labels)
-    diagram = reliability(confidences(logits), hits.numpy())
+    hits = top_k_hits(logits, labels).float().numpy()
     return {
-        "mean_class_accuracy": asdict(class_mean(hits.float().numpy(), labels.numpy(), len(classes))),
+        "mean_class_accuracy": asdict(class_mean(hits, labels.numpy(), len(classes))),
         "calibration": {"protocol": "expected calibration error, 15 bins (Guo et al. 2017)", "ece": diagram.error},
         "classes": [asdict(row) for row in per_class_table(logits, labels, classes)],
     }
@@ -185,8 +207,7 @@ def _timeline(predictions: Predictions, index: int, clip: Clip | None, data: Dat
 
 
 def _true_segments(active: Tensor, label: str) -> list[Segment]:
-    edges = np.flatnonzero(np.diff(np.pad(active.numpy().astype(np.int8), 1)))
-    return [Segment(float(start), float(end), label) for start, end in edges.reshape(-1, 2)]
+    return [Segment(float(start), float(end), label) for start, end in true_runs(active[None].numpy())[1]]
 
 
 def _tube(
@@ -196,9 +217,7 @@ def _tube(
     inside = [i for i, t in enumerate(line.shown) if any(s.start <= t <= s.end for s in segments)]
     if not inside:
         return ()
-    grid = torch.tensor([masks.shape[2], masks.shape[1]] * 2)
-    x0, y0, x1, y1 = line.area
-    corners = (mask_boxes(masks) / grid).double().numpy() * [x1 - x0, y1 - y0, x1 - x0, y1 - y0] + [x0, y0, x0, y0]
+    corners = grid_to_pixels(mask_boxes(masks).numpy(), (masks.shape[1], masks.shape[2]), line.area)
     shown = line.shown[inside]
     boxes = np.stack([np.interp(shown, looked, side) for side in corners.T], axis=1)
     return (Tube(label, np.array(inside), shown, boxes, score),)

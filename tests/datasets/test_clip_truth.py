@@ -30,14 +30,15 @@ def box(time: float, x: float, label: str = "jump", tube: int | None = 0) -> Box
 
 
 def test_frames_within_the_segments_of_its_own_class_are_active(clip: Clip) -> None:
-    active, boxes = clip_truth(clip, TIMES, Preprocessing())
-    assert active.tolist() == [False, False, True, True, False, True]
-    assert boxes.isnan().all()
+    truth = clip_truth(clip, TIMES, Preprocessing())
+    assert truth["active"].tolist() == [False, False, True, True, False, True]
+    assert truth["boxes"].isnan().all()
+    assert truth["extent"].isnan().all()
 
 
 def test_boxes_are_those_nearest_in_time_in_parts_of_the_grid(clip: Clip) -> None:
     moving = replace(clip, boxes=tuple(box(0.5 * step, 20 * step) for step in range(6)))
-    _, boxes = clip_truth(moving, [0.0, 1.05, 1.95, 2.6], Preprocessing())
+    boxes = clip_truth(moving, [0.0, 1.05, 1.95, 2.6], Preprocessing())["boxes"]
     assert boxes[0].isnan().all()  # outside the segments
     torch.testing.assert_close(boxes[1], torch.tensor([40 / 160, 0.25, 80 / 160, 0.75]))
     torch.testing.assert_close(boxes[2], torch.tensor([80 / 160, 0.25, 120 / 160, 0.75]))
@@ -47,20 +48,24 @@ def test_boxes_are_those_nearest_in_time_in_parts_of_the_grid(clip: Clip) -> Non
 def test_a_cropped_grid_sees_its_part_of_the_picture(clip: Clip) -> None:
     """The centre crop covers x from 40 to 120."""
     centred = Preprocessing(size=80, resize="crop", resize_short=80)
-    _, boxes = clip_truth(replace(clip, boxes=(box(1.0, 60), box(1.5, 20))), [1.0, 1.5], centred)
+    truth = clip_truth(replace(clip, boxes=(box(1.0, 60), box(1.5, 20))), [1.0, 1.5], centred)
+    boxes = truth["boxes"]
     torch.testing.assert_close(boxes[0], torch.tensor([0.25, 0.25, 0.75, 0.75]))
     torch.testing.assert_close(boxes[1], torch.tensor([0.0, 0.25, 0.25, 0.75]))  # cut at the grid's border
+    assert truth["extent"].tolist() == [[80, 80], [80, 80]]
 
 
 def test_without_segments_frames_with_a_box_are_active(clip: Clip) -> None:
-    active, boxes = clip_truth(replace(clip, segments=(), boxes=(box(1.0, 0),)), [0.2, 0.8, 1.4, 1.6], Preprocessing())
-    assert active.tolist() == [False, True, True, False]
-    assert boxes.isnan().any(1).tolist() == [True, False, False, True]
+    boxed = replace(clip, segments=(), boxes=(box(1.0, 0),))
+    truth = clip_truth(boxed, [0.2, 0.8, 1.4, 1.6], Preprocessing())
+    assert truth["active"].tolist() == [False, True, True, False]
+    assert truth["boxes"].isnan().any(1).tolist() == [True, False, False, True]
+    assert truth["extent"].tolist() == [[160, 80]] * 4
 
 
 def test_the_first_tube_of_its_own_class_counts(clip: Clip) -> None:
     several = (box(1.5, 0, label="other"), box(1.5, 40, tube=3), box(1.5, 80, tube=4))
-    _, boxes = clip_truth(replace(clip, boxes=several), [1.5], Preprocessing())
+    boxes = clip_truth(replace(clip, boxes=several), [1.5], Preprocessing())["boxes"]
     assert float(boxes[0, 0]) == 0.25
 
 
@@ -71,3 +76,5 @@ def test_a_split_without_any_truth_has_none(clip: Clip) -> None:
     assert list(some) == ["times", "active"]
     assert some["times"][1].tolist() == TIMES
     assert some["active"].any(1).tolist() == [False, True]
+    boxed = split_truth([plain, replace(clip, boxes=(box(1.0, 0),))], [TIMES, TIMES], Preprocessing())
+    assert list(boxed) == ["times", "active", "boxes", "extent"]

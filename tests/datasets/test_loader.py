@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from damaged import write_damaged
 from torch.utils.data import DataLoader
 
 from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, readable
-from whenwhere.structures import Clip
+from whenwhere.structures import Box, Clip, Segment
 from whenwhere.video import Preprocessing, VideoError, write_video
 
 
@@ -142,3 +143,28 @@ def test_stored_frames_in_a_row() -> None:
         assert row.diff().tolist() == [1, 1, 1]
         starts.add(int(row[0]))
     assert starts == set(range(9))
+
+
+def test_an_evaluation_of_decoded_clips_has_the_truth_of_the_frames_it_sees(
+    clips: list[Clip], some_damaged: list[Clip]
+) -> None:
+    """12 frames a second; the frames seen are 3, 9, 15 and 21."""
+    boxes = tuple(Box(time, 16, 12, 48, 36, "a", tube=0) for time in (0.75, 1.25))
+    known = replace(clips[0], segments=(Segment(0.5, 1.5, "a"),), boxes=boxes)
+    dataset = VideoDataset([known, some_damaged[1], clips[2]], ("a", "b"), 4, Preprocessing(size=32))
+    for dataset.views in (Views(), Views(clips=3)):
+        whole, causes = readable(next(iter(DataLoader(dataset, 3))))
+        assert len(causes) == 1
+        assert whole["times"].tolist() == [[0.25, 0.75, 1.25, 1.75]] * 2
+        assert whole["active"].tolist() == [[False, True, True, False], [False] * 4]
+        assert whole["boxes"][0, 1:3].tolist() == [[0.25, 0.25, 0.75, 0.75]] * 2
+        assert whole["boxes"].isnan().any(-1).tolist() == [[True, False, False, True], [True] * 4]
+        assert whole["extent"][0].tolist() == [[64, 48]] * 4
+    training = VideoDataset([known], ("a", "b"), 4, Preprocessing(size=32), seed=0)
+    assert training[0].keys() == {"frames", "label", "broken"}
+    assert VideoDataset(clips, ("a", "b"), 4, Preprocessing(size=32))[0].keys() == {
+        "frames",
+        "label",
+        "broken",
+        "times",
+    }

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 
-from whenwhere.datasets.loader import FeatureDataset, Views
+from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
 from whenwhere.evaluation.measure import predict
+from whenwhere.evaluation.scores import all_scores
+from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.models import AttentionOutput, FrameAverage, Network
+from whenwhere.structures import Box, Clip, Segment
+from whenwhere.video import write_video
 
 
 def test_probabilities_of_several_views_are_averaged() -> None:
@@ -40,3 +48,23 @@ def test_where_truth_is_known_the_controls_of_the_network_are_kept() -> None:
     change = features.diff(dim=1).abs().mean(2)
     torch.testing.assert_close(predictions.difference[:, 1:], change)
     assert predict(Network(FrameAverage(3, 2)), FeatureDataset(features, torch.tensor([0, 1]), 6)).grad_cam is None
+
+
+def test_decoded_clips_are_measured_against_their_manifest(tmp_path: Path) -> None:
+    """A trainable backbone: two clips of 2 s, 80 x 64 pixels, with an actor in the second half."""
+    clips = []
+    for number, label in enumerate("ab"):
+        path = tmp_path / f"{number}.mp4"
+        write_video(path, (np.full((64, 80, 3), 20 * number + 4 * t, np.uint8) for t in range(20)), 10.0)
+        boxes = tuple(Box(time, 0, 0, 40, 32, label, tube=0) for time in (1.25, 1.75))
+        clips.append(Clip(str(path), label, segments=(Segment(1.0, 2.0, label),), boxes=boxes))
+    backbone = Backbone(BackboneOptions(name="test_resnet", weights="random", size=64, trainable=True))
+    dataset = VideoDataset(clips, ("a", "b"), 4, backbone.preprocessing)
+    predictions = predict(Network(FrameAverage(backbone.channels, 2), backbone), dataset)
+    assert predictions.active is not None
+    assert predictions.active.tolist() == [[False, False, True, True]] * 2
+    scores = {score.name: score for score in all_scores(predictions)}
+    assert scores["when: mean tIoU"].controls["all frames"].value == pytest.approx(1 / 2)
+    assert scores["where: mean box IoU"].controls["full frame"].value == pytest.approx(1 / 4)
+    assert scores["where: pointing"].count == 4
+    assert "less than 15 pixels away" in scores["where: pointing"].protocol

@@ -149,3 +149,28 @@ def test_clips_stitched_in_time_have_no_where() -> None:
     names = by_name(replace(base, boxes=everywhere)).keys()
     assert "when: mean tIoU" in names
     assert not any(name.startswith("where") for name in names)
+
+
+def test_pointing_has_the_published_tolerance_where_pixels_are_known() -> None:
+    """The peak is 5/8 of the width away from the box in one clip, 3/8 in the other."""
+    here = planted(False)
+    grid = by_name(here)["where: pointing"]
+    assert (grid.value, "no tolerance" in grid.protocol) == (0, True)
+    assert here.boxes is not None
+    here.boxes[1] = torch.where(here.boxes[1].isnan(), here.boxes[1], torch.tensor([0.5, 0.25, 0.75, 0.5]))
+    for wide, hits in ((40.0, 0), (38.0, 1 / 2), (20.0, 1)):  # exactly 15 pixels miss
+        extent = torch.tensor([wide, 1000.0]).expand(2, 8, 2)
+        score = by_name(replace(here, extent=extent))["where: pointing"]
+        assert score.value == hits
+        assert "less than 15 pixels away" in score.protocol
+    # Tall pictures: the box two rows below is far away, whatever their width.
+    here.boxes[..., 1::2] += 0.5
+    assert by_name(replace(here, extent=torch.tensor([20.0, 1000.0]).expand(2, 8, 2)))["where: pointing"].value == 0
+
+
+def test_a_box_beyond_the_grid_is_out_of_reach() -> None:
+    here = planted(True)
+    assert here.boxes is not None
+    here.boxes[0] = torch.where(here.boxes[0].isnan(), here.boxes[0], torch.tensor([1.0, 0.25, 1.0, 0.5]))
+    score = by_name(replace(here, extent=torch.full((2, 8, 2), 20.0)))["where: pointing"]
+    assert score.value == 1 / 2

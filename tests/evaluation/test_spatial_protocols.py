@@ -53,7 +53,7 @@ def test_the_truth_as_prediction_scores_one(protocol: Protocol, truth: Path, tmp
     assert result["per_class"] == {"jump": [1, 1, 1], "run": [1, 1, 1]}
     assert result["videos"] == 3
     # 4 frames of a, 8 of b: the two actors share 3.
-    assert (result["n"], result["unit"]) == ((12, "frames") if "frame" in protocol.__name__ else (3, "videos"))
+    assert (result["n"], result["unit"]) == ((12, "frames") if "frame" in result["protocol"] else (3, "videos"))
     json.dumps(result, allow_nan=False)
 
 
@@ -178,10 +178,10 @@ def test_controls_are_told_labels_and_frames(protocol: Protocol, tmp_path: Path)
     assert all("labels and frames given" in name for name in result["controls"])
     full, centre = result["controls"][FULL_FRAME], result["controls"][CENTRE_BOX]
     expected = {
-        "frame_map": (6 / 8 / 2, 1 / 2),  # 6 frames of 8 boxes; sit is 1/4 of the frame
-        "video_map": (1 / 2 / 2, 1 / 2),  # 4 of 6 frames with the first actor, and there is a second
-        "paper_boxes": (4 / 7, 3 / 7),
-    }[protocol.__name__]
+        "frame-map": (6 / 8 / 2, 1 / 2),  # 6 frames of 8 boxes; sit is 1/4 of the frame
+        "video-map": (1 / 2 / 2, 1 / 2),  # 4 of 6 frames with the first actor, and there is a second
+        "paper-boxes": (4 / 7, 3 / 7),
+    }[result["protocol"]]
     assert (full[0], centre[1]) == pytest.approx(expected)
     assert result["map"] == [0, 0]
 

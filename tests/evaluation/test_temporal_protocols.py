@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from whenwhere.evaluation.predictions import PredictionsError, write_segment_truth, write_segments
-from whenwhere.evaluation.protocols import PROTOCOLS
+from whenwhere.evaluation.protocols import find_protocol
 from whenwhere.structures import Segment
 
 TEMPORAL = ["activitynet", "thumos14-2015", "paper", "per-frame"]
@@ -25,7 +25,7 @@ def predict(folder: Path, results: dict[str, list[Segment]]) -> Path:
 
 
 def score(name: str, predictions: Path, truth: Path, **options: Any) -> dict[str, Any]:
-    return PROTOCOLS[name](predictions, truth, **options)
+    return find_protocol(name)(predictions, truth, **options)
 
 
 @pytest.mark.parametrize("protocol", TEMPORAL)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from whenwhere._torchvision import ensure_torchvision
-from whenwhere.localization import LocalizationOptions, mask_boxes, mask_parts, pairwise_iou
+from whenwhere.localization import LocalizationOptions, mask_boxes, mask_parts
 
 PARTS = LocalizationOptions(rule="parts")
 EVERY_RULE = [LocalizationOptions(rule=rule) for rule in ("peak", "parts", "paper", "scripts")]
@@ -190,15 +189,3 @@ def test_many_frames_are_as_few_at_a_time() -> None:
     for rule in ("peak", "paper", "scripts"):
         options = LocalizationOptions(rule=rule)  # type: ignore[arg-type]
         torch.testing.assert_close(mask_boxes(masks, options)[250:260], mask_boxes(masks[250:260], options))
-
-
-def test_iou_of_boxes_agrees_with_torchvision() -> None:
-    ensure_torchvision()
-    from torchvision.ops import box_iou
-
-    random = np.random.default_rng(0)
-    low = random.uniform(0, 5, (30, 2))
-    boxes = np.hstack([low, low + random.uniform(0, 3, (30, 2))])
-    expected = box_iou(torch.from_numpy(boxes[:10]), torch.from_numpy(boxes[10:]))
-    np.testing.assert_allclose(pairwise_iou(boxes[:10], boxes[10:]), expected)
-    assert pairwise_iou(np.zeros((1, 4)), np.zeros((1, 4))).tolist() == [[0]]

@@ -8,7 +8,6 @@ from whenwhere.metrics.spatial import (
     box_iou,
     hit_rate,
     mass_inside,
-    pairwise_box_iou,
     peak,
     pointing_hit,
     space_time_hit,
@@ -67,16 +66,6 @@ def test_inclusive_iou_counts_whole_pixels() -> None:
     found = box_iou(boxes[:, 0].double(), boxes[:, 1].double(), inclusive=True)
     np.testing.assert_allclose(found.numpy(), counted, atol=1e-12)
     assert 0 < sum(counted) < 200
-
-
-def test_pairwise_iou_is_that_of_each_with_each() -> None:
-    a, b = random_boxes(3, 0).expand(2, 3, 4), random_boxes(5, 1).expand(2, 5, 4)
-    found = pairwise_box_iou(a, b)
-    assert found.shape == (2, 3, 5)
-    for row in range(3):
-        torch.testing.assert_close(found[1, row], box_iou(a[1, row].expand(5, 4), b[1]))
-    assert pairwise_box_iou(a[0], b[0, :0]).shape == (3, 0)
-    assert (pairwise_box_iou(a, b, inclusive=True) > found).all()
 
 
 def test_iou_of_boxes_that_are_none() -> None:

@@ -14,7 +14,6 @@ from whenwhere.metrics.temporal import (
     paper_recall,
     paper_window,
     pointing_in_time,
-    temporal_iou,
 )
 
 
@@ -23,35 +22,6 @@ def test_frame_iou_by_hand_and_symmetric() -> None:
     b = torch.tensor([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]).bool()
     torch.testing.assert_close(frame_iou(a, b), torch.tensor([1 / 3, 0.5, 0.0, 0.0]))
     torch.testing.assert_close(frame_iou(a, b), frame_iou(b, a))
-
-
-def random_segments(count: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng(seed).random((count, 2)) * 20, axis=1)
-
-
-def test_temporal_iou_by_hand() -> None:
-    iou = temporal_iou([[0, 4], [2, 4]], [[2, 6], [4, 5], [0, 4]])
-    np.testing.assert_allclose(iou, [[2 / 6, 0, 1], [2 / 4, 0, 2 / 4]])
-
-
-def test_temporal_iou_equals_counting_moments_and_is_symmetric() -> None:
-    a, b = random_segments(20, 0), random_segments(30, 1)
-    moments = np.arange(0, 20, 0.002) + 0.001
-    in_a, in_b = (((s[:, :1] <= moments) & (moments < s[:, 1:])) for s in (a, b))
-    counted = [[(p & q).sum() / (p | q).sum() for q in in_b] for p in in_a]
-    np.testing.assert_allclose(temporal_iou(a, b), counted, atol=0.01)
-    np.testing.assert_array_equal(temporal_iou(a, b), temporal_iou(b, a).T)
-
-
-def test_temporal_iou_does_not_depend_on_where_time_starts_or_how_fast_it_runs() -> None:
-    a, b = random_segments(10, 2), random_segments(10, 3)
-    np.testing.assert_allclose(temporal_iou(a * 7 + 100, b * 7 + 100), temporal_iou(a, b), atol=1e-12)
-
-
-def test_a_segment_of_no_length_shares_nothing_even_with_itself() -> None:
-    assert temporal_iou([[1, 1]], [[1, 1], [0, 2]]).tolist() == [[0, 0]]
-    assert temporal_iou([], [[0, 2]]).shape == (0, 1)
-    assert temporal_iou([[0, 2]], []).shape == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +34,8 @@ def test_a_segment_of_no_length_shares_nothing_even_with_itself() -> None:
     ],
 )
 def test_segments_that_cannot_be_are_an_error(segments: list, words: str) -> None:
-    for arguments in ((segments, [[0, 1]]), ([[0, 1]], segments)):
-        with pytest.raises(ValueError, match=words):
-            temporal_iou(*arguments)
+    with pytest.raises(ValueError, match=words):
+        pointing_in_time([0.5], segments)
 
 
 def test_pointing_in_time_by_hand() -> None:

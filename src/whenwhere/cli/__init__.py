@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from whenwhere.cli.common import FAILED, USAGE_ERROR
+from whenwhere.errors import WhenwhereError
 
 # Name: the module that holds it, and what it does.
 COMMANDS = {
@@ -55,15 +56,8 @@ def _help() -> str:
 
 def _run(name: str, arguments: list[str]) -> int:
     """Run one command; mistakes of the user's end in one sentence, not in a traceback."""
-    from whenwhere.datasets.manifest import ManifestError
-    from whenwhere.evaluation.predictions import PredictionsError
-    from whenwhere.features.backbone import WeightsError
-    from whenwhere.features.store import StoreError
-    from whenwhere.training.checkpoint import CheckpointError
-    from whenwhere.video import VideoError
-
     try:
         return getattr(import_module(f"whenwhere.cli.{COMMANDS[name][0]}"), f"{name}_command")(arguments)
-    except (ManifestError, PredictionsError, WeightsError, StoreError, CheckpointError, VideoError) as error:
+    except WhenwhereError as error:
         print(f"whenwhere {name}: {error}", file=sys.stderr)
         return FAILED

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def score_command(arguments: list[str]) -> int:
-    from whenwhere.evaluation.protocols import PROTOCOLS
+    from whenwhere.evaluation.protocols import PROTOCOLS, find_protocol
 
     parsed = _parser(list(PROTOCOLS)).parse_args(arguments)
-    protocol = PROTOCOLS[parsed.protocol]
+    protocol = find_protocol(parsed.protocol)
     names = ("thresholds", "subset", "durations", "action_list", "resamples")
     options = {name: parsed[name] for name in names if parsed[name] is not None}
     if problem := _problem(protocol, parsed, options):

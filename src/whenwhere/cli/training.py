@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from whenwhere.cli.common import add_config, make_parser, parsed_config, report_broken, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from whenwhere.datasets.loader import Views
-    from whenwhere.metrics.faithfulness import Over
+    from whenwhere.evaluate import EvaluationOptions
     from whenwhere.models import Network
     from whenwhere.training.checkpoint import ModelRecord
     from whenwhere.training.config import TrainConfig
@@ -69,14 +67,7 @@ def _as_yaml(config: TrainConfig) -> str:
 
 
 def _evaluate_run(
-    run: Path,
-    network: Network,
-    record: ModelRecord,
-    data: Data,
-    split: str,
-    faithful_clips: int = 0,
-    sanity_clips: int = 0,
-    over: Sequence[Over] = ("joint",),
+    run: Path, network: Network, record: ModelRecord, data: Data, split: str, options: EvaluationOptions | None = None
 ) -> None:
     """Print the table of a run's network on one split and leave its record, predictions and page in the run."""
     from rich.console import Console
@@ -84,11 +75,10 @@ def _evaluate_run(
     from whenwhere.evaluate import evaluate
     from whenwhere.evaluation.tables import print_scores, sanity_table
 
-    scores = evaluate(run, network, record, data, split, faithful_clips, sanity_clips, over, say)
+    scores, metrics = evaluate(run, network, record, data, split, options, say)
     print_scores(scores, f"{run}, {split} split")
-    if sanity_clips:
-        record_file = json.loads((run / f"metrics_{split}.json").read_text(encoding="utf-8"))
-        Console(width=120).print(sanity_table(record_file["sanity"]))
+    if "sanity" in metrics:
+        Console(width=120).print(sanity_table(metrics["sanity"]))
     say(f"wrote {run / f'report_{split}.html'}")
 
 
@@ -111,6 +101,7 @@ def evaluate_command(arguments: list[str]) -> int:
     parsed = parser.parse_args(arguments)
     from whenwhere.datasets.loader import Views
     from whenwhere.datasets.manifest import ManifestError
+    from whenwhere.evaluate import EvaluationOptions
     from whenwhere.training.checkpoint import load_model
     from whenwhere.training.data import build_data
 
@@ -118,6 +109,7 @@ def evaluate_command(arguments: list[str]) -> int:
     config = record.config
     if parsed.data is not None:
         config = replace(config, data=replace(config.data, path=parsed.data))
+        record = replace(record, config=config)
     data = build_data(config, say, network.projection)  # type: ignore[arg-type]
     if data.classes != record.classes:
         raise ManifestError(f"{parsed.model} knows the classes {record.classes}, the data has {data.classes}")
@@ -125,9 +117,9 @@ def evaluate_command(arguments: list[str]) -> int:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
     _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
-    views = parsed.clips * parsed.crops > 1
-    faithful, sanity = (0, 0) if views else (parsed.faithful, parsed.sanity)
-    _evaluate_run(parsed.model, network, record, data, parsed.split, faithful, sanity, parsed.over)
+    once = parsed.clips * parsed.crops == 1
+    options = EvaluationOptions(parsed.faithful, parsed.sanity, tuple(parsed.over)) if once else EvaluationOptions()
+    _evaluate_run(parsed.model, network, record, data, parsed.split, options)
     return 0
 
 

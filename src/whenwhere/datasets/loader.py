@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from whenwhere.datasets.truth import clip_truth, known_truth
 from whenwhere.structures import Clip
 from whenwhere.video import (
     Augmentation,
@@ -73,7 +74,7 @@ class FeatureDataset(Dataset):
         labels: `(N,)`.
         frames: T <= F.
         seed: of the draws; None: evaluation.
-        truth: per-clip ``active`` `(N, F)` and ``boxes`` `(N, F, 4)` in [0, 1], where known.
+        truth: of each stored frame, `(N, F, ...)`, see :func:`whenwhere.datasets.truth.split_truth`.
         mirror: mirror feature maps left and right in training.
         consecutive: frames in a row, because the rate at which they were stored matters.
     """
@@ -128,7 +129,8 @@ class VideoDataset(Dataset):
 
     Yields dicts of ``frames`` `(T, 3, size, size)` float32, in an evaluation with several ``views``
     `(V, T, 3, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
-    next clip that can be takes its place; in an evaluation its label is -1, see :func:`readable`.
+    next clip that can be takes its place; in an evaluation its label is -1, see :func:`readable`. An evaluation also
+    gets the truth, see :func:`whenwhere.datasets.truth.known_truth`, of several views that of the middle one.
 
     Args:
         frames: T.
@@ -147,6 +149,7 @@ class VideoDataset(Dataset):
     ) -> None:
         self.clips, self.classes, self.preprocessing, self.seed = list(clips), list(classes), preprocessing, seed
         self.frames, self.fps = frames, fps
+        self.known = known_truth(self.clips)
         self.epoch = 0
         self.views = Views()
 
@@ -158,32 +161,36 @@ class VideoDataset(Dataset):
         for number in range(len(self.clips)):
             clip = self.clips[(index + number) % len(self.clips)]
             try:
-                frames = self._drawn(clip.path, index) if self.seed is not None else self._seen(clip.path)
+                sample = self._drawn(clip.path, index) if self.seed is not None else self._seen(clip)
             except VideoError as error:
                 broken = broken or str(error)
                 if self.seed is None:
-                    return {"frames": self._nothing(), "label": torch.tensor(-1), "broken": broken}
+                    return {**self._nothing(clip), "label": torch.tensor(-1), "broken": broken}
                 continue
-            return {"frames": frames, "label": torch.tensor(self.classes.index(str(clip.label))), "broken": broken}
+            return {**sample, "label": torch.tensor(self.classes.index(str(clip.label))), "broken": broken}
         raise VideoError(f"none of the {len(self.clips)} clips can be decoded; the first: {broken}")
 
-    def _drawn(self, path: str, index: int) -> Tensor:
+    def _drawn(self, path: str, index: int) -> dict[str, Tensor]:
         assert self.seed is not None
         generator = sample_generator(self.seed, self.epoch, index)
         sampler = RandomSegment(self.frames) if self.fps is None else Window(self.frames, self.fps)
-        return Augmentation()(read_frames(path, sampler, generator).pixels, self.preprocessing, generator)
+        return {"frames": Augmentation()(read_frames(path, sampler, generator).pixels, self.preprocessing, generator)}
 
-    def _seen(self, path: str) -> Tensor:
-        views = self._views(path)
-        return views if len(views) > 1 else views[0]
+    def _seen(self, clip: Clip) -> dict[str, Tensor]:
+        views, times = self._views(clip.path)
+        truth = clip_truth(clip, times.tolist(), self.preprocessing)
+        return {"frames": views if len(views) > 1 else views[0], **{name: truth[name] for name in self.known}}
 
-    def _nothing(self) -> Tensor:
+    def _nothing(self, clip: Clip) -> dict[str, Tensor]:
+        """Of the shapes of :meth:`_seen`."""
         count = self.views.clips * self.views.crops
         shape = (self.frames, 3, self.preprocessing.size, self.preprocessing.size)
-        return torch.zeros((count, *shape) if count > 1 else shape)
+        truth = clip_truth(replace(clip, segments=(), boxes=()), [0.0] * self.frames, self.preprocessing)
+        frames = torch.zeros((count, *shape) if count > 1 else shape)
+        return {"frames": frames, **{name: truth[name] for name in self.known}}
 
-    def _views(self, path: str) -> Tensor:
-        """`(V, T, 3, size, size)`, from one pass through the file."""
+    def _views(self, path: str) -> tuple[Tensor, np.ndarray]:
+        """`(V, T, 3, size, size)`, from one pass through the file, and `(T,)` seconds of the middle clip."""
         samplers = [clip_sampler(self.frames, self.fps, moment) for moment in self.views.moments]
         wanted: list[np.ndarray] = []
 
@@ -193,8 +200,9 @@ class VideoDataset(Dataset):
 
         read = read_frames(path, all_of_them)
         known = np.unique(np.concatenate(wanted))
-        clips = [read.pixels[torch.from_numpy(np.searchsorted(known, picked))] for picked in wanted]
-        return torch.cat([self.preprocessing.crops(pixels, self.views.crops) for pixels in clips])
+        places = [np.searchsorted(known, picked) for picked in wanted]
+        views = [self.preprocessing.crops(read.pixels[torch.from_numpy(place)], self.views.crops) for place in places]
+        return torch.cat(views), read.times[places[len(places) // 2]]
 
 
 def readable(batch: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from whenwhere.errors import WhenwhereError
 from whenwhere.structures import Box, Clip, Segment
 
 VIDEO_SUFFIXES = frozenset(
@@ -25,7 +26,7 @@ COLUMNS = tuple(field.name for field in fields(Clip))
 _NESTED = ("labels", "segments", "boxes")
 
 
-class ManifestError(Exception):
+class ManifestError(WhenwhereError):
     """A data set that cannot be used as it is; says what is wrong and what to do."""
 
 

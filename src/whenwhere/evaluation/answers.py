@@ -31,6 +31,16 @@ CAM = "Grad-CAM"
 OWN = ("attention", "class evidence", "temporal weights")
 
 
+def own_measure(measure: str, own: str) -> str:
+    """A measure's name for one of the network's own answers; the attention, which comes first, has the bare name."""
+    return measure if own == OWN[0] else f"{measure}, {own}"
+
+
+def is_of_attention(measure: str) -> bool:
+    """Whether a name is bare, see :func:`own_measure`."""
+    return not any(measure.endswith(own_measure("", own)) for own in OWN[1:])
+
+
 class When(NamedTuple):
     """Attributes:
     frames: `(N, T)` bool, frames that are named.

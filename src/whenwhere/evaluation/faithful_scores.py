@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from whenwhere.datasets.loader import readable
-from whenwhere.evaluation.answers import OWN
 from whenwhere.evaluation.faithfulness import (
     FaithfulnessOptions,
     explain_features,
@@ -20,7 +19,7 @@ from whenwhere.evaluation.faithfulness import (
     measure_region,
     saliency_maps,
 )
-from whenwhere.evaluation.scores import Score, mean_score
+from whenwhere.evaluation.scores import Score, mean_score, own_scores
 from whenwhere.metrics.faithfulness import loss_ratio
 from whenwhere.models import Network
 
@@ -40,15 +39,15 @@ PROTOCOL = {
 
 
 def faithfulness_scores(
-    network: Network, dataset: Dataset, clips: int = 16, options: FaithfulnessOptions | None = None
+    network: Network, features: Tensor, labels: Tensor, options: FaithfulnessOptions | None = None
 ) -> Iterator[Score]:
-    """Deletion, insertion, average drop and increase, and the weight of the explained region, on clips of a set.
+    """Deletion, insertion, average drop and increase, and the weight of the explained region.
 
     Args:
-        clips: how many, evenly spaced over the set; every one costs some fifty forward passes of the head.
+        features: `(N, T, C, H, W)`; every clip costs some fifty forward passes of the head.
+        labels: `(N,)`.
     """
     options = options or FaithfulnessOptions(over=("joint",))
-    features, labels = some_features(network, dataset, clips)
     explained = explain_features(network.head, features, labels, options.clips)
     maps = saliency_maps(explained, options.seed)
     measured = measure_faithfulness(network, features, labels, maps, options)
@@ -56,10 +55,7 @@ def faithfulness_scores(
         values = {name: columns[measure] for name, columns in measured.items()}
         if lower_is_better(measure):
             values = {name: 1 - value for name, value in values.items()}
-        controls = {name: value for name, value in values.items() if name not in OWN}
-        for own in (own for own in OWN if own in values):
-            name = f"faithful: {measure}" + ("" if own == "attention" else f", {own}")
-            yield mean_score(name, PROTOCOL[measure], values[own], controls)
+        yield from own_scores(f"faithful: {measure}", PROTOCOL[measure], values)
     yield _region_score(network, features, labels, explained_region(explained), options)
 
 

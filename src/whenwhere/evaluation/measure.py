@@ -30,6 +30,7 @@ class Predictions:
         active: `(N, T)` bool; None when it is not known when.
         boxes: `(N, T, 4)` in [0, 1], NaN outside; None when it is not known where.
         times: `(N, T)` seconds of the frames; None where there are no video files.
+        extent: `(N, T, 2)` width and height of the grid in pixels of the picture; None where there are no video files.
         broken: why further clips could not be decoded; they are part of no number.
     """
 
@@ -44,6 +45,7 @@ class Predictions:
     grad_cam: Tensor | None = None
     difference: Tensor | None = None
     times: Tensor | None = None
+    extent: Tensor | None = None
     broken: tuple[str, ...] = ()
 
 
@@ -78,7 +80,7 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
             "weights": output.weights.mean(1),
             "importance": output.importance,
         }
-        row |= {name: batch[name] for name in ("active", "boxes", "times") if name in batch}
+        row |= {name: batch[name] for name in ("active", "boxes", "extent", "times") if name in batch}
         for name, value in row.items():
             columns.setdefault(name, []).append(value.float().cpu() if value.is_floating_point() else value.cpu())
     joined = {name: torch.cat(parts) for name, parts in columns.items()}

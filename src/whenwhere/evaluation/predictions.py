@@ -30,13 +30,14 @@ from typing import Any
 
 import numpy as np
 
+from whenwhere.errors import WhenwhereError
 from whenwhere.metrics.temporal_detection import SegmentTable
 from whenwhere.structures import Segment
 
 BOXES_FORMAT, BOXES_VERSION = "whenwhere-boxes", 1
 
 
-class PredictionsError(Exception):
+class PredictionsError(WhenwhereError):
     """A file of predictions or truth that cannot be used as it is; says where, what was expected and what found."""
 
 

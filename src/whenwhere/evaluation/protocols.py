@@ -20,23 +20,20 @@ with those of its own keywords that are needed. It returns what JSON can hold, s
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
-
-from whenwhere.evaluation.ava_protocol import ava
-from whenwhere.evaluation.spatial_protocols import act_frame_map, act_video_map, frame_map, paper_boxes, video_map
-from whenwhere.evaluation.temporal_protocols import activitynet, paper, per_frame, thumos14_2015
 
 Protocol = Callable[..., dict[str, Any]]
 
-PROTOCOLS: dict[str, Protocol] = {
-    "activitynet": activitynet,
-    "thumos14-2015": thumos14_2015,
-    "paper": paper,
-    "per-frame": per_frame,
-    "frame-map": frame_map,
-    "video-map": video_map,
-    "act-frame-map": act_frame_map,
-    "act-video-map": act_video_map,
-    "paper-boxes": paper_boxes,
-    "ava": ava,
+# Names, and the modules that hold them.
+PROTOCOLS = {
+    **dict.fromkeys(("activitynet", "thumos14-2015", "paper", "per-frame"), "temporal_protocols"),
+    **dict.fromkeys(("frame-map", "video-map", "act-frame-map", "act-video-map", "paper-boxes"), "spatial_protocols"),
+    "ava": "ava_protocol",
 }
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol of that name, imported only now: those of *when* do without torch."""
+    found: Protocol = getattr(import_module(f"whenwhere.evaluation.{PROTOCOLS[name]}"), name.replace("-", "_"))
+    return found

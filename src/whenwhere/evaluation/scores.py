@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whenwhere.evaluation.answers import OWN, When, Where, when_answers, where_answers
+from whenwhere.evaluation.answers import OWN, When, Where, own_measure, when_answers, where_answers
 from whenwhere.evaluation.measure import Predictions
+from whenwhere.geometry import true_runs
 from whenwhere.localization import LocalizationOptions
-from whenwhere.metrics.bootstrap import Estimate, bootstrap_interval, bootstrap_statistic, paired_difference
+from whenwhere.metrics.bootstrap import Estimate, best_of, bootstrap_interval, bootstrap_statistic, paired_difference
 from whenwhere.metrics.classification import top_k_hits
 from whenwhere.metrics.controls import full_frame
 from whenwhere.metrics.ranking import Ranked, mean_average_precision
@@ -23,6 +24,7 @@ from whenwhere.metrics.temporal import frame_iou
 from whenwhere.metrics.temporal_detection import SegmentTable, activitynet_detection
 
 Figure = Callable[[np.ndarray | None], float]  # from how often each clip was drawn
+TOLERANCE = 15.0  # pixels by which a peak may miss a box (Zhang et al. 2016)
 MAP_DRAWS = 200  # resamples for the intervals of a mean average precision, which costs more than a mean
 
 
@@ -54,7 +56,7 @@ class Score:
 
     @property
     def best_control(self) -> str:
-        return max(self.controls, key=lambda name: np.nan_to_num(self.controls[name].value, nan=-np.inf))
+        return best_of(self.controls)
 
     @property
     def verdict(self) -> str:
@@ -88,15 +90,9 @@ def mean_score(
     groups = None if clips is None else clips.numpy()
     values = ours.double().numpy()
     others = {control: answer.double().numpy() for control, answer in controls.items()}
-    best = max(others, key=lambda control: others[control].mean() if len(values) else 0.0)
-    difference, low, high = paired_difference(values, others[best], groups)
-    return Score(
-        name,
-        protocol,
-        _estimate(values, groups),
-        {control: _estimate(answer, groups) for control, answer in others.items()},
-        Estimate(difference, low, high, len(values)),
-    )
+    known = {control: _estimate(answer, groups) for control, answer in others.items()}
+    lead = Estimate(*paired_difference(values, others[best_of(known)], groups), len(values))
+    return Score(name, protocol, _estimate(values, groups), known, lead)
 
 
 def _estimate(values: np.ndarray, groups: np.ndarray | None) -> Estimate:
@@ -135,11 +131,13 @@ def temporal_scores(
     }
     overlap = {name: frame_iou(answer.frames, truth) for name, answer in answers.items()}
     protocol = "IoU of the frames named and the action's frames, importance cut at half its range"
-    yield from _own("when: mean tIoU", protocol, overlap)
+    yield from own_scores("when: mean tIoU", protocol, overlap)
     for level in (0.5, 0.7):
-        yield from _own(f"when: tIoU > {level}", protocol, {name: iou > level for name, iou in overlap.items()})
+        yield from own_scores(f"when: tIoU > {level}", protocol, {name: iou > level for name, iou in overlap.items()})
     hits = {name: _share_of_peaks(a.profile, truth) for name, a in answers.items() if a.profile is not None}
-    yield from _own("when: pointing", "share of the profile's peaks within the action (pointing game in time)", hits)
+    yield from own_scores(
+        "when: pointing", "share of the profile's peaks within the action (pointing game in time)", hits
+    )
     yield from _detection_scores(answers, predictions.logits[has], predictions.labels[has], truth)
 
 
@@ -148,12 +146,12 @@ def _share_of_peaks(profile: Tensor, truth: Tensor) -> Tensor:
     return (top & truth).sum(1) / top.sum(1)
 
 
-def _own(name: str, protocol: str, values: Mapping[str, Tensor], clips: Tensor | None = None) -> Iterator[Score]:
+def own_scores(name: str, protocol: str, values: Mapping[str, Tensor], clips: Tensor | None = None) -> Iterator[Score]:
     """A score for each of the network's own answers, all others as its controls."""
     controls = {answer: value for answer, value in values.items() if answer not in OWN}
     for own in OWN:
         if own in values:
-            yield mean_score(name if own == "attention" else f"{name}, {own}", protocol, values[own], controls, clips)
+            yield mean_score(own_measure(name, own), protocol, values[own], controls, clips)
 
 
 def _detection_scores(
@@ -173,12 +171,11 @@ def _detection_scores(
         figures = {name: partial(_mean_at, answer, column) for name, answer in ranked.items()}
         known = {name: _map_estimate(figure, len(truth)) for name, figure in figures.items()}
         controls = {name: estimate for name, estimate in known.items() if name not in OWN}
-        best = max(controls, key=lambda control: np.nan_to_num(controls[control].value, nan=-np.inf))
+        best = figures[best_of(controls)]
         for own in OWN:
             if own in known:
-                name = f"when: mAP@{level}" if own == "attention" else f"when: mAP@{level}, {own}"
-                lead = _map_estimate(partial(_ahead, figures[own], figures[best]), len(truth))
-                yield Score(name, protocol, known[own], controls, lead)
+                lead = _map_estimate(partial(_ahead, figures[own], best), len(truth))
+                yield Score(own_measure(f"when: mAP@{level}", own), protocol, known[own], controls, lead)
 
 
 def _mean_at(answer: dict[str, Ranked], column: int, counts: np.ndarray | None = None) -> float:
@@ -197,17 +194,15 @@ def _segments(
     frames: Tensor, profile: Tensor | None, labels: Tensor, confidence: Tensor, scored: bool = True
 ) -> SegmentTable:
     """Runs of frames as segments, in frames; of one clip the score is shared by what each run holds of its profile."""
-    edges = np.diff(np.pad(frames.numpy().astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    videos, starts = np.nonzero(edges == 1)
-    _, ends = np.nonzero(edges == -1)
+    videos, bounds = true_runs(frames.numpy())
     scores = None
     if scored:
         held = np.ones(len(videos))
         if profile is not None:
             sums = np.pad(profile.double().numpy().cumsum(1), ((0, 0), (1, 0)))
-            held = (sums[videos, ends] - sums[videos, starts]) / np.maximum(sums[videos, -1], 1e-12)
+            held = (sums[videos, bounds[:, 1]] - sums[videos, bounds[:, 0]]) / np.maximum(sums[videos, -1], 1e-12)
         scores = confidence.numpy()[videos] * held
-    return SegmentTable(videos, labels.numpy()[videos], np.stack([starts, ends], 1).astype(float), scores)
+    return SegmentTable(videos, labels.numpy()[videos], bounds.astype(float), scores)
 
 
 def spatial_scores(
@@ -223,13 +218,33 @@ def spatial_scores(
     if torch.equal(truth, full_frame(len(truth))):
         return  # clips stitched in time: there is nothing to find in space
     answers = where_answers(predictions, options, seed)
-    points = {name: pointing_hit(a.points[inside], truth) for name, a in answers.items() if a.points is not None}
-    yield from _own("where: pointing", "share of frames whose peak lies in the box, no tolerance", points, clips)
+    points = {name: answer.points[inside] for name, answer in answers.items() if answer.points is not None}
+    protocol, hits = _pointing(points, truth, None if predictions.extent is None else predictions.extent[inside])
+    yield from own_scores("where: pointing", protocol, hits, clips)
     mass = {name: mass_inside(answer.maps[inside], truth) for name, answer in answers.items()}
-    yield from _own("where: mass inside", "share of the map within the box (energy-based pointing game)", mass, clips)
+    yield from own_scores(
+        "where: mass inside", "share of the map within the box (energy-based pointing game)", mass, clips
+    )
     overlap = {name: box_iou(answer.boxes[inside], truth) for name, answer in answers.items()}
-    yield from _own("where: mean box IoU", "box around the mask's peak, mask cut at half its maximum", overlap, clips)
+    yield from own_scores(
+        "where: mean box IoU", "box around the mask's peak, mask cut at half its maximum", overlap, clips
+    )
     yield from _together(predictions, answers)
+
+
+def _pointing(points: Mapping[str, Tensor], boxes: Tensor, extent: Tensor | None) -> tuple[str, dict[str, Tensor]]:
+    """What is asked of the points `(N, 2)`, and which of them hit `(N,)`.
+
+    The published tolerance is in pixels of the picture, so it needs the grid's ``extent`` `(N, 2)` in pixels. A box
+    beyond the grid, cut down to its border, is out of reach.
+    """
+    if extent is None:
+        protocol = "share of frames whose peak lies in the box, no tolerance (clips have no size in pixels)"
+        return protocol, {name: pointing_hit(point, boxes) for name, point in points.items()}
+    protocol = f"share of frames whose peak lies in the box or less than {TOLERANCE:g} pixels away (pointing game)"
+    there = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    pixels = boxes * extent.repeat(1, 2)
+    return protocol, {name: there & pointing_hit(at * extent, pixels, TOLERANCE) for name, at in points.items()}
 
 
 def _together(predictions: Predictions, answers: Mapping[str, Where]) -> Iterator[Score]:
@@ -239,9 +254,9 @@ def _together(predictions: Predictions, answers: Mapping[str, Where]) -> Iterato
     maps = {name: answer.maps[has] for name, answer in answers.items()}
     maps["attention"] = maps["attention"] * predictions.weights[has][..., None, None]
     hits = {name: space_time_hit(saliency, boxes) for name, saliency in maps.items()}
-    yield from _own("where and when: pointing", "peak in the right place at the right time, ties shared", hits)
+    yield from own_scores("where and when: pointing", "peak in the right place at the right time, ties shared", hits)
     mass = {name: space_time_mass(saliency, boxes) for name, saliency in maps.items()}
-    yield from _own("where and when: mass", "share of the saliency in the right place at the right time", mass)
+    yield from own_scores("where and when: mass", "share of the saliency in the right place at the right time", mass)
 
 
 def all_scores(predictions: Predictions, options: LocalizationOptions | None = None, seed: int = 0) -> Iterator[Score]:

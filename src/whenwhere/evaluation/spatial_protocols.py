@@ -1,8 +1,9 @@
-"""Protocols that say how well a file of predicted boxes answers *where*; one function each."""
+"""Protocols that say how well a file of predicted boxes answers *where*; one callable each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,63 +38,63 @@ Level = Literal["frame", "video"]
 TubesByVideo = Mapping[str, Sequence[Tube]]
 
 
-def frame_map(
+def _detection(
     predictions: str | Path,
     truth: str | Path,
     thresholds: Sequence[float] | None = None,
     *,
     subset: str | None = None,
     resamples: int = RESAMPLES,
+    name: str,
+    level: Level,
+    kit: DetectionProtocol,
 ) -> dict[str, Any]:
-    """Frame-mAP of UCF101-24 (Singh, Saha et al. 2017), by default at IoU 0.5: boxes of a class in all frames, ranked.
+    """Predicted tubes against true ones, box by box in each frame or tube by tube in each video.
 
     Raises:
         PredictionsError: a file that is missing or not as it should be, or predictions for none of the videos.
         ValueError: a threshold outside (0, 1].
     """
-    levels = FRAME_LEVELS if thresholds is None else thresholds
-    return _detection("frame-map", "frame", UCF101_24, (predictions, truth, subset), levels, resamples)
+    levels = (FRAME_LEVELS if level == "frame" else VIDEO_LEVELS) if thresholds is None else thresholds
+    known, predicted = read_box_truth(truth, subset), read_boxes(predictions, scored=True)
+    found, strange = matched(predicted, known.tubes)
+    names = known.labels
+    wanted = _tubes(known.tubes, known.tubes, names)
+
+    def measured(answer: TubesByVideo) -> Measured:
+        given = _tubes(answer, known.tubes, names)
+        if level == "frame":
+            classes = rank_boxes(given.boxes(), wanted.boxes(), len(known.tubes), levels, kit)
+        else:
+            classes = rank_tubes(given, wanted, len(known.tubes), levels, kit)
+        return measured_map({label: classes[index] for index, label in enumerate(names)}, kit.rule)
+
+    frames = np.unique(wanted.videos[wanted.members] * (wanted.frames.max() + 1) + wanted.frames)
+    controls, notes = _controls(known)
+    labels = [tube.label for tubes in found.values() for tube in tubes for _ in range(_size(tube, level))]
+    return protocol_result(
+        name,
+        ("iou", levels),
+        measured(found),
+        {control: measured(tubes) for control, tubes in controls.items()},
+        n=len(frames) if level == "frame" else len(known.tubes),
+        unit=f"{level}s",
+        videos=len(known.tubes),
+        predictions=_count(predicted.values(), level),
+        notes=[*_strange_videos(predicted, strange, level), *strangers("classes", labels, names, _NOWHERE), *notes],
+        resamples=resamples,
+    )
 
 
-def video_map(
-    predictions: str | Path,
-    truth: str | Path,
-    thresholds: Sequence[float] | None = None,
-    *,
-    subset: str | None = None,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Video-mAP of UCF101-24 (Singh, Saha et al. 2017), by default at tube IoU 0.2, 0.5 and 0.75: whole tubes of a
-    class, ranked. Errors as :func:`frame_map`.
-    """
-    levels = VIDEO_LEVELS if thresholds is None else thresholds
-    return _detection("video-map", "video", UCF101_24, (predictions, truth, subset), levels, resamples)
+frame_map = partial(_detection, name="frame-map", level="frame", kit=UCF101_24)
+"""Frame-mAP of UCF101-24 (Singh, Saha et al. 2017), by default at IoU 0.5: boxes of a class in all frames, ranked."""
 
+video_map = partial(_detection, name="video-map", level="video", kit=UCF101_24)
+"""Video-mAP of UCF101-24, by default at tube IoU 0.2, 0.5 and 0.75: whole tubes of a class, ranked."""
 
-def act_frame_map(
-    predictions: str | Path,
-    truth: str | Path,
-    thresholds: Sequence[float] | None = None,
-    *,
-    subset: str | None = None,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """:func:`frame_map` by the kit of ACT (Kalogeiton et al. 2017): corners are pixels, trapezoids under the curve."""
-    levels = FRAME_LEVELS if thresholds is None else thresholds
-    return _detection("act-frame-map", "frame", ACT, (predictions, truth, subset), levels, resamples)
-
-
-def act_video_map(
-    predictions: str | Path,
-    truth: str | Path,
-    thresholds: Sequence[float] | None = None,
-    *,
-    subset: str | None = None,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """:func:`video_map` by the kit of ACT (Kalogeiton et al. 2017): corners are pixels, trapezoids under the curve."""
-    levels = VIDEO_LEVELS if thresholds is None else thresholds
-    return _detection("act-video-map", "video", ACT, (predictions, truth, subset), levels, resamples)
+# By the kit of ACT (Kalogeiton et al. 2017): corners are pixels, trapezoids under the curve.
+act_frame_map = partial(_detection, name="act-frame-map", level="frame", kit=ACT)
+act_video_map = partial(_detection, name="act-video-map", level="video", kit=ACT)
 
 
 def paper_boxes(
@@ -108,7 +109,7 @@ def paper_boxes(
 
     Every annotated frame of each video's first tube counts, and a frame without a box is a miss. Of several boxes in
     a frame the one with the highest score is meant, whatever its label: the paper has one mask, not one a class.
-    Errors as :func:`frame_map`.
+    Errors as :func:`_detection`.
     """
     levels = PAPER_LEVELS if thresholds is None else thresholds
     known, predicted = read_box_truth(truth, subset), read_boxes(predictions, scored=True)
@@ -133,46 +134,6 @@ def paper_boxes(
             *_strange_videos(predicted, strange, "frame"),
             *notes,
         ],
-        resamples=resamples,
-    )
-
-
-def _detection(
-    name: str,
-    level: Level,
-    protocol: DetectionProtocol,
-    files: tuple[str | Path, str | Path, str | None],
-    levels: Sequence[float],
-    resamples: int,
-) -> dict[str, Any]:
-    """Predicted tubes against true ones, box by box in each frame or tube by tube in each video."""
-    predictions, truth, subset = files
-    known, predicted = read_box_truth(truth, subset), read_boxes(predictions, scored=True)
-    found, strange = matched(predicted, known.tubes)
-    names = known.labels
-    wanted = _tubes(known.tubes, known.tubes, names)
-
-    def measured(answer: TubesByVideo) -> Measured:
-        given = _tubes(answer, known.tubes, names)
-        if level == "frame":
-            classes = rank_boxes(given.boxes(), wanted.boxes(), len(known.tubes), levels, protocol)
-        else:
-            classes = rank_tubes(given, wanted, len(known.tubes), levels, protocol)
-        return measured_map({label: classes[index] for index, label in enumerate(names)}, protocol.rule)
-
-    frames = np.unique(wanted.videos[wanted.members] * (wanted.frames.max() + 1) + wanted.frames)
-    controls, notes = _controls(known)
-    labels = [tube.label for tubes in found.values() for tube in tubes for _ in range(_size(tube, level))]
-    return protocol_result(
-        name,
-        ("iou", levels),
-        measured(found),
-        {control: measured(tubes) for control, tubes in controls.items()},
-        n=len(frames) if level == "frame" else len(known.tubes),
-        unit=f"{level}s",
-        videos=len(known.tubes),
-        predictions=_count(predicted.values(), level),
-        notes=[*_strange_videos(predicted, strange, level), *strangers("classes", labels, names, _NOWHERE), *notes],
         resamples=resamples,
     )
 

@@ -59,7 +59,3 @@ def sanity_table(report: dict[str, Any]) -> Table:
     for move, fields in report["stability"].items():
         table.add_row(f"clip {move}", *(f"{fields[column]['correlation']:.2f}" for column in columns[:-1]), "")
     return table
-
-
-def scores_json(scores: Iterable[Score]) -> list[dict[str, Any]]:
-    return [score.to_dict() for score in scores]

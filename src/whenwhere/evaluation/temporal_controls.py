@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from whenwhere.evaluation.truth import SegmentTruth
+from whenwhere.geometry import true_runs
 from whenwhere.metrics.temporal_detection import AMBIGUOUS, SegmentTable
 
 ALL_FRAMES = "all frames, labels given"
@@ -44,9 +45,7 @@ def temporal_controls(truth: SegmentTruth, seed: int = 0) -> dict[str, SegmentTa
 def random_half(duration: float, random: np.random.Generator, unit: float = 1.0) -> np.ndarray:
     """Segments of a video of ``duration`` seconds, each ``unit`` of it taken with probability 1/2, `(N, 2)`."""
     on = random.random(int(np.ceil(duration / unit))) < 0.5
-    edges = np.diff(np.concatenate([[0], on.astype(int), [0]]))
-    bounds = np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1) * unit
-    return np.minimum(bounds, duration)
+    return np.minimum(true_runs(on[None])[1] * unit, duration)
 
 
 def even_pieces(duration: float, length: float) -> np.ndarray:

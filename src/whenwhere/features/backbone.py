@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whenwhere._torchvision import ensure_torchvision
+from whenwhere.errors import WhenwhereError
 from whenwhere.video.transforms import Preprocessing
 
 GLYPH_WEIGHTS = Path(__file__).parent / "weights" / "glyph_resnet.safetensors"
 
 
-class WeightsError(Exception):
+class WeightsError(WhenwhereError):
     """Weights that are missing, unreadable or of another model; says which file to supply."""
 
 

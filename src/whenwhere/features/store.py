@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whenwhere.errors import WhenwhereError
+
 Precision = Literal["float16", "int8"]
 _ALIGNMENT = 64
 
 
-class StoreError(Exception):
+class StoreError(WhenwhereError):
     """A feature store that is damaged or of another kind; says which file and what to do."""
 
 

@@ -2,7 +2,7 @@
 
 from whenwhere.localization.boxes import find_boxes
 from whenwhere.localization.options import LocalizationOptions
-from whenwhere.localization.parts import Parts, mask_boxes, mask_parts, pairwise_iou
+from whenwhere.localization.parts import Parts, mask_boxes, mask_parts
 from whenwhere.localization.segments import (
     candidate_segments,
     contrast,
@@ -10,7 +10,7 @@ from whenwhere.localization.segments import (
     find_segments,
     important_frames,
 )
-from whenwhere.localization.suppression import soft_nms, suppress_segments, temporal_iou
+from whenwhere.localization.suppression import soft_nms, suppress_segments
 from whenwhere.localization.tubes import Tube, find_tubes, link_parts, volume_tubes
 from whenwhere.localization.windows import Merged, WindowResult, merge_traces, merge_windows, plan_windows
 
@@ -32,10 +32,8 @@ __all__ = [
     "mask_parts",
     "merge_traces",
     "merge_windows",
-    "pairwise_iou",
     "plan_windows",
     "soft_nms",
     "suppress_segments",
-    "temporal_iou",
     "volume_tubes",
 ]

@@ -40,15 +40,6 @@ class Parts(NamedTuple):
     scores: np.ndarray
 
 
-def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of every box of ``a`` `(N, 4)` with every one of ``b`` `(M, 4)`: `(N, M)` in [0, 1], 0 for empty boxes."""
-    a, b = a[:, None], b[None]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    shared = sides.prod(-1)
-    either = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return np.divide(shared, either, out=np.zeros(shared.shape), where=either > 0)
-
-
 def mask_boxes(masks: Tensor, options: LocalizationOptions | None = None) -> Tensor:
     """One box for each mask, by ``options.rule``; for ``parts`` that of the best part.
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whenwhere.geometry import true_runs
 from whenwhere.localization.options import LocalizationOptions
 from whenwhere.localization.suppression import suppress_segments
 from whenwhere.structures import Segment
@@ -103,7 +104,7 @@ def candidate_segments(
         found = np.array([[0, len(signal)]])
     else:
         cuts = low + np.array(options.thresholds)[:, None] * (high - low)
-        found = np.unique(_runs(signal > cuts), axis=0)
+        found = np.unique(true_runs(signal > cuts)[1], axis=0)
     segments = bounds[found]
     scores = contrast(signal / (largest or 1.0), bounds, segments, options.inflation)
     return segments, np.clip(scores, 0, 1)
@@ -177,12 +178,6 @@ def find_class_segments(
             score = float(np.clip(share[first:last].sum(), 0, 1))
             segments.append(Segment(float(bounds[first]), float(bounds[last]), labels[owner[first + 1]], score))
     return tuple(segments)
-
-
-def _runs(active: np.ndarray) -> np.ndarray:
-    """Runs of True in each row of `(M, T)`: `(N, 2)` first frame and the one after the last."""
-    edges = np.diff(np.pad(active.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    return np.stack([np.nonzero(edges == 1)[1], np.nonzero(edges == -1)[1]], axis=1)
 
 
 def _checked(signal: np.ndarray, frames: int) -> np.ndarray:

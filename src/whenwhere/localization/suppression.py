@@ -8,19 +8,9 @@ from typing import get_args
 
 import numpy as np
 
+from whenwhere.geometry import temporal_iou
 from whenwhere.localization.options import LocalizationOptions, Suppression
 from whenwhere.structures import Segment
-
-
-def temporal_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of every segment of ``a`` `(N, 2)` with every one of ``b`` `(M, 2)`, start and end: `(N, M)` in [0, 1].
-
-    Segments of no length overlap with nothing, themselves included.
-    """
-    a, b = np.asarray(a, dtype=float).reshape(-1, 1, 2), np.asarray(b, dtype=float).reshape(1, -1, 2)
-    shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
-    either = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
-    return np.divide(shared, either, out=np.zeros(shared.shape), where=either > 0)
 
 
 def soft_nms(
@@ -63,7 +53,7 @@ def soft_nms(
     while len(waiting):
         best = int(lowered.argmax())
         taken.append((int(waiting[best]), float(lowered[best])))
-        iou = temporal_iou(segments[waiting[best]], segments[waiting])[0]
+        iou = temporal_iou(segments[waiting[best]], segments[waiting])
         if kind == "gaussian":
             factor = np.exp(-(iou**2) / sigma)
         else:

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from whenwhere.geometry import box_iou
 from whenwhere.localization.options import LocalizationOptions
-from whenwhere.localization.parts import Parts, mask_parts, pairwise_iou, volume_parts
+from whenwhere.localization.parts import Parts, mask_parts, volume_parts
 
 
 class Tube(NamedTuple):
@@ -93,7 +94,7 @@ def link_parts(parts: Parts, options: LocalizationOptions | None = None) -> list
 
 def _assign(parts: Parts, here: np.ndarray, there: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
     """Those of parts ``here`` and of later parts ``there`` that are linked."""
-    iou = pairwise_iou(parts.boxes[here], parts.boxes[there])
+    iou = box_iou(parts.boxes[here][:, None], parts.boxes[there])
     value = iou + (parts.scores[here][:, None] + parts.scores[there][None]) / 2
     value[(iou < least) | (iou == 0)] = 0
     rows, columns = linear_sum_assignment(value, maximize=True)

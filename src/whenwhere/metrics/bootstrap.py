@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,12 @@ class Estimate:
     low: float
     high: float
     count: int
+
+
+def best_of(estimates: Mapping[str, Estimate], higher_is_better: bool = True) -> str:
+    """Name of the best estimate, the first of equals; one that is NaN is worst."""
+    sign = 1 if higher_is_better else -1
+    return max(estimates, key=lambda name: np.nan_to_num(sign * estimates[name].value, nan=-np.inf))
 
 
 def bootstrap_interval(

@@ -8,32 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whenwhere import geometry
 from whenwhere.metrics.ranking import check_thresholds
 
 
 def box_iou(a: Tensor, b: Tensor, inclusive: bool = False) -> Tensor:
-    """IoU of each box of ``a`` with its counterpart in ``b``, `(..., 4)` to `(...)` in [0, 1].
-
-    A box without area, or with its corners swapped, overlaps nothing: 0. A box with NaN gives NaN. Parts beyond the
-    frame count like any other.
-
-    Args:
-        a, b: `(..., 4)`; leading axes broadcast.
-        inclusive: corners are the first and the last pixel of the box, so that a side is ``x1 - x0 + 1`` pixels long
-            (Pascal VOC devkit; ACT, Kalogeiton et al. 2017); otherwise they are points of the plane.
-    """
-    extra = 1 if inclusive else 0
-    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    shared, first, second = (
-        (end - start + extra).clamp_min(0).prod(-1)
-        for start, end in ((low, high), (a[..., :2], a[..., 2:]), (b[..., :2], b[..., 2:]))
-    )
-    return shared / (first + second - shared).clamp_min(1e-12)
-
-
-def pairwise_box_iou(a: Tensor, b: Tensor, inclusive: bool = False) -> Tensor:
-    """:func:`box_iou` of each box of ``a`` with each of ``b``, `(..., N, 4)` and `(..., M, 4)` to `(..., N, M)`."""
-    return box_iou(a[..., :, None, :], b[..., None, :, :], inclusive)
+    """:func:`whenwhere.geometry.box_iou` of tensors on the CPU."""
+    return torch.as_tensor(geometry.box_iou(a.numpy(), b.numpy(), inclusive))
 
 
 def hit_rate(boxes: Tensor, truth: Tensor, thresholds: Sequence[float]) -> np.ndarray:

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
+from whenwhere.geometry import box_iou
 from whenwhere.metrics.average_precision import Rule
 from whenwhere.metrics.ranking import Matching, Ranked, match, pairs_within, rank
-from whenwhere.metrics.spatial import box_iou
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class DetectionProtocol:
     Attributes:
         name: of the protocol.
         matching: see :func:`~whenwhere.metrics.ranking.match`.
-        inclusive: whether corners are pixels, see :func:`~whenwhere.metrics.spatial.box_iou`.
+        inclusive: whether corners are pixels, see :func:`~whenwhere.geometry.box_iou`.
         rule: of the average precision.
     """
 
@@ -133,7 +132,7 @@ def rank_boxes(
     span = int(max(detections.frames.max(initial=0), truth.frames.max(initial=0))) + 1
     groups, others = ((table.labels * videos + table.videos) * span + table.frames for table in (detections, truth))
     one, other = pairs_within(groups, others)
-    pairs = _overlapping(one, other, _ious(detections.corners[one], truth.corners[other], protocol.inclusive))
+    pairs = _overlapping(one, other, box_iou(detections.corners[one], truth.corners[other], protocol.inclusive))
     correct = match(detections.scores, groups, pairs, len(truth.videos), thresholds, protocol.matching)
     return _by_class(detections, truth, correct, videos)
 
@@ -159,7 +158,7 @@ def tube_iou(a: Tubes, b: Tubes, one: np.ndarray, other: np.ndarray, inclusive: 
 
     Args:
         one, other: `(P,)`, indices into the tubes of ``a`` and of ``b``.
-        inclusive: see :func:`~whenwhere.metrics.spatial.box_iou`.
+        inclusive: see :func:`~whenwhere.geometry.box_iou`.
 
     Returns:
         `(P,)` in [0, 1].
@@ -177,7 +176,7 @@ def tube_iou(a: Tubes, b: Tubes, one: np.ndarray, other: np.ndarray, inclusive: 
     place = np.searchsorted(keys, wanted)
     shared = np.append(keys, -1)[place] == wanted
     pair, left, right = pair[shared], left[shared], other_rows[place[shared]]
-    ious = _ious(a.corners[left], b.corners[right], inclusive)
+    ious = box_iou(a.corners[left], b.corners[right], inclusive)
     total = np.bincount(pair, ious, minlength=len(one))
     either = lengths[one] + other_lengths[other] - np.bincount(pair, minlength=len(one))
     return total / np.maximum(either, 1)
@@ -186,10 +185,6 @@ def tube_iou(a: Tubes, b: Tubes, one: np.ndarray, other: np.ndarray, inclusive: 
 def _rows(tubes: Tubes) -> tuple[np.ndarray, np.ndarray]:
     """Rows of boxes tube by tube, each in order of its frames; boxes of each tube."""
     return np.lexsort((tubes.frames, tubes.members)), np.bincount(tubes.members, minlength=len(tubes.videos))
-
-
-def _ious(a: np.ndarray, b: np.ndarray, inclusive: bool) -> np.ndarray:
-    return box_iou(torch.from_numpy(a), torch.from_numpy(b), inclusive).numpy()
 
 
 def _overlapping(one: np.ndarray, other: np.ndarray, overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

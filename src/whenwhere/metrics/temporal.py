@@ -46,31 +46,6 @@ def check_segments(segments: ArrayLike) -> np.ndarray:
     return segments
 
 
-def temporal_iou(predicted: ArrayLike, truth: ArrayLike) -> np.ndarray:
-    """Temporal IoU of every predicted segment with every true one.
-
-    A segment of no length shares nothing with anything, not even with itself: IoU 0.
-
-    Args:
-        predicted: `(N, 2)`, start and end in seconds.
-        truth: `(M, 2)`.
-
-    Returns:
-        `(N, M)` in [0, 1].
-
-    Raises:
-        ValueError: as :func:`check_segments`.
-    """
-    return paired_temporal_iou(check_segments(predicted)[:, None], check_segments(truth)[None])
-
-
-def paired_temporal_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of each segment of ``a`` with its counterpart in ``b``, `(..., 2)` to `(...)`; nothing is checked."""
-    shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
-    either = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
-    return np.divide(shared, either, out=np.zeros(shared.shape), where=shared > 0)
-
-
 def pointing_in_time(moments: ArrayLike, segments: ArrayLike, tolerance: float = 0.0) -> np.ndarray:
     """Whether each moment lies in any of the segments: the pointing game (Zhang et al. 2016) on the time axis.
 

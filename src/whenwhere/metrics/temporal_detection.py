@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from whenwhere.geometry import temporal_iou
 from whenwhere.metrics.ranking import Ranked, check_thresholds, match, pairs_within, rank
-from whenwhere.metrics.temporal import check_segments, paired_temporal_iou
+from whenwhere.metrics.temporal import check_segments
 
 AMBIGUOUS = "Ambiguous"
 
@@ -148,7 +149,7 @@ def _overlapping(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of the two tables that overlap in one group, and their tIoU > 0, `(P,)` each."""
     found, true = pairs_within(groups, others)
-    overlap = paired_temporal_iou(predicted.segments[found], truth.segments[true])
+    overlap = temporal_iou(predicted.segments[found], truth.segments[true])
     keep = overlap > 0
     return found[keep], true[keep], overlap[keep]
 

@@ -13,18 +13,17 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from whenwhere.evaluation.answers import is_of_attention
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.scores import Score
 from whenwhere.evaluation.tables import with_interval
 from whenwhere.metrics.bootstrap import Estimate
-from whenwhere.metrics.calibration import confidences, reliability
-from whenwhere.metrics.classification import confusion_matrix, top_k_hits
+from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.contact_sheet import middle_frame
 from whenwhere.rendering.plots import (
     Comparison,
     draw_class_bars,
     draw_comparison,
-    draw_confusion_matrix,
     draw_reliability,
     figure_png,
 )
@@ -45,6 +44,8 @@ class Page:
         scores: every measure.
         metrics: the record beside it, as written to JSON.
         predictions: of N clips.
+        confusion: figure of the confusion matrix.
+        reliability: how confident and how right the model is.
         classes: names.
         names: N, of the clips.
         clips: N files to take pictures from; None without files.
@@ -54,6 +55,8 @@ class Page:
     scores: Sequence[Score]
     metrics: dict[str, Any]
     predictions: Predictions
+    confusion: Figure
+    reliability: Reliability
     classes: Sequence[str]
     names: Sequence[str]
     clips: Sequence[Clip] | None = None
@@ -98,18 +101,16 @@ def _losses(scores: Sequence[Score]) -> str:
 
 
 def _plots(page: Page) -> Iterator[str]:
-    logits, labels = page.predictions.logits, page.predictions.labels
     for part in ("accuracy", "when", "where", "faithful"):
         comparisons = [
             Comparison(score.name, score.estimate, score.controls)
             for score in page.scores
-            if score.name.startswith(part) and not score.name.endswith("class evidence")  # those are in the table
+            if score.name.startswith(part) and is_of_attention(score.name)  # the others are in the table
         ]
         if comparisons:
             yield _figure(draw_comparison(comparisons), f"The model beside its controls: {part}")
-    yield _figure(draw_confusion_matrix(confusion_matrix(logits, labels), page.classes), "Confusion matrix")
-    diagram = reliability(confidences(logits), top_k_hits(logits, labels).numpy())
-    yield _figure(draw_reliability(diagram), "How often the model is right, by how sure it is")
+    yield _figure(page.confusion, "Confusion matrix")
+    yield _figure(draw_reliability(page.reliability), "How often the model is right, by how sure it is")
     bars = {row["name"]: _recall(row) for row in page.metrics["classes"]}
     yield _figure(draw_class_bars(bars, "recall"), "Share of each class's clips that are named rightly")
 

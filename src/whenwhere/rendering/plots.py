@@ -17,7 +17,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from whenwhere.metrics.bootstrap import Estimate
+from whenwhere.metrics.bootstrap import Estimate, best_of
 from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.strip import fit_text, text_font
 
@@ -189,8 +189,7 @@ class Comparison:
     @property
     def best_control(self) -> str:
         """The control hardest to beat; those that are NaN come last."""
-        sign = 1 if self.higher_is_better else -1
-        return max(self.controls, key=lambda name: np.nan_to_num(sign * self.controls[name].value, nan=-np.inf))
+        return best_of(self.controls, self.higher_is_better)
 
     @property
     def verdict(self) -> str:

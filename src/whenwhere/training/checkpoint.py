@@ -14,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from whenwhere.errors import WhenwhereError
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.models import FrameAverage, Network, SpatioTemporalAttention
@@ -23,7 +24,7 @@ MODEL_FILE = "model.safetensors"
 STATE_FILE = "state.pt"
 
 
-class CheckpointError(Exception):
+class CheckpointError(WhenwhereError):
     """A run that is missing, damaged or of another configuration."""
 
 

@@ -16,13 +16,15 @@ from typing import Any
 import av
 import numpy as np
 
+from whenwhere.errors import WhenwhereError
+
 # Containers whose header declares how long the video is; elsewhere ffmpeg guesses from what is left of the file.
 _MP4, _AVI, _MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm"
 _TRANSPORT_PACKET_BYTES = (188, 192, 204)
 _FALLBACK_FPS = 25.0  # used only when a file states no rate at all
 
 
-class VideoError(Exception):
+class VideoError(WhenwhereError):
     """A video cannot be read or written; the message names the file, the cause and what to do."""
 
 
