@@ -15,7 +15,7 @@ from tiny_runs import config_for, quiet
 from whenwhere.cli import main
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluate import EvaluationOptions, evaluate
-from whenwhere.evaluation.predictions import read_boxes
+from whenwhere.evaluation.predictions import nulls_for_nan, read_boxes
 from whenwhere.evaluation.protocols import find_protocol
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
@@ -31,7 +31,7 @@ def evaluated(config: TrainConfig, out: Path, faithful: int) -> dict:
     network, record = load_model(out)
     options = EvaluationOptions(faithful, sanity=faithful, over=("joint", "time"))
     _, metrics = evaluate(out, network, record, data, "test", options, quiet)
-    assert json.loads((out / "metrics_test.json").read_text()) == json.loads(json.dumps(metrics))
+    assert json.loads((out / "metrics_test.json").read_text()) == json.loads(json.dumps(nulls_for_nan(metrics)))
     return metrics
 
 
@@ -161,3 +161,14 @@ def test_other_data_are_another_hash(walls: Path, tiny_bank: Path, tmp_path: Pat
         assert main(["evaluate", "--model", str(run), "--data", str(path), "--faithful", "0"]) == 0
         hashes.append(json.loads((run / "metrics_test.json").read_text())["data_sha256"])
     assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_a_split_of_one_clip_has_numbers_and_no_intervals(tiny_bank: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    mosaic = replace(config.data.mosaic, eval_clips=1)
+    metrics = evaluated(replace(config, data=replace(config.data, mosaic=mosaic)), tmp_path, faithful=0)
+    accuracy = metrics["scores"][0]["estimate"]
+    assert accuracy["count"] == 1
+    assert accuracy["value"] in (0.0, 1.0)
+    written = json.loads((tmp_path / "metrics_test.json").read_text())["scores"][0]["estimate"]
+    assert written["low"] is written["high"] is None

@@ -20,6 +20,7 @@ from whenwhere.evaluation.measure import Predictions, predict
 from whenwhere.evaluation.predictions import (
     Tube,
     VideoTubes,
+    nulls_for_nan,
     write_boxes,
     write_json,
     write_segment_truth,
@@ -109,7 +110,7 @@ def evaluate(
         features, labels = samples[options.sanity]
         log(f"sanity checks on {len(labels)} clips")
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
-    write_json(run / f"metrics_{split}.json", metrics)
+    write_json(run / f"metrics_{split}.json", nulls_for_nan(metrics))
     _write_predictions(run, split, names, clips, predictions, data)
     confusion = draw_confusion_matrix(confusion_matrix(predictions.logits, predictions.labels), data.classes)
     write_figure(confusion, run / f"confusion_{split}.png")

@@ -60,6 +60,15 @@ def read_json(path: str | Path, key: str, what: str) -> dict[str, Any]:
     return data
 
 
+def nulls_for_nan(value: Any) -> Any:
+    """The same nested data with None for every number that is not finite: what could not be measured, in JSON."""
+    if isinstance(value, Mapping):
+        return {name: nulls_for_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nulls_for_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: str | Path, data: Mapping[str, Any]) -> Path:
     """Write JSON, whole or not at all.
 
