@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from whenwhere.layers import class_activation_map
 from whenwhere.models.spatio_temporal_attention import AttentionOutput
 
 
@@ -25,8 +25,6 @@ class FrameAverage(nn.Module):
 
     def forward(self, features: Tensor) -> AttentionOutput:
         logits = self.classifier(self.dropout(features.mean(dim=(1, 3, 4))))
-        evidence = torch.einsum("btchw,bc->bthw", features, self.classifier.weight[logits.argmax(1)]).relu()
-        peak = evidence.flatten(1).amax(1).clamp_min(1e-12)
-        mask = (evidence / peak[:, None, None, None]).unsqueeze(2).detach()
+        mask = class_activation_map(features, self.classifier.weight[logits.argmax(1)])
         weights = logits.new_full((len(features), 1, features.shape[1]), 1 / features.shape[1])
         return AttentionOutput(logits, mask, weights)
