@@ -1,5 +1,7 @@
 """One file per published method; features in, logits and attention out."""
 
+from torch import nn
+
 from whenwhere.models.frame_average import FrameAverage
 from whenwhere.models.network import Network
 from whenwhere.models.spatio_temporal_attention import (
@@ -7,5 +9,26 @@ from whenwhere.models.spatio_temporal_attention import (
     SpatioTemporalAttention,
     SpatioTemporalAttentionOptions,
 )
+from whenwhere.models.trn import TRN, TRNOptions
+from whenwhere.models.tsn import TSN, TSNOptions
 
-__all__ = ["AttentionOutput", "FrameAverage", "Network", "SpatioTemporalAttention", "SpatioTemporalAttentionOptions"]
+# By the names a configuration calls them.
+METHODS: dict[str, type[nn.Module]] = {
+    "spatio_temporal_attention": SpatioTemporalAttention,
+    "frame_average": FrameAverage,
+    "tsn": TSN,
+    "trn": TRN,
+}
+
+__all__ = [
+    "METHODS",
+    "TRN",
+    "TSN",
+    "AttentionOutput",
+    "FrameAverage",
+    "Network",
+    "SpatioTemporalAttention",
+    "SpatioTemporalAttentionOptions",
+    "TRNOptions",
+    "TSNOptions",
+]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
-from whenwhere.models import FrameAverage, Network, SpatioTemporalAttention
+from whenwhere.models import METHODS, FrameAverage, Network, SpatioTemporalAttention
 from whenwhere.training.config import TrainConfig
 
 MODEL_FILE = "model.safetensors"
@@ -66,7 +66,9 @@ def build_head(config: TrainConfig, channels: int, classes: int) -> torch.nn.Mod
     """The head of a run, freshly initialised."""
     if config.method == "frame_average":
         return FrameAverage(channels, classes, config.model.dropout)
-    return SpatioTemporalAttention(channels, classes, config.model)
+    if config.method == "spatio_temporal_attention":
+        return SpatioTemporalAttention(channels, classes, config.model)
+    return METHODS[config.method](channels, classes, getattr(config, config.method))
 
 
 def _kept(network: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
