@@ -24,7 +24,9 @@ def test_variants_are_changes_of_options() -> None:
 
 
 def test_unknown_variants_are_errors() -> None:
-    with pytest.raises(ValueError, match=r"unknown variant 'papre'; valid ones are default, paper, .*untrimmed_net"):
+    with pytest.raises(
+        ValueError, match=r"unknown variant 'papre'; valid ones are default, paper, .*tsn.*untrimmed_net"
+    ):
         apply_variant(TrainConfig(), "papre")
     with pytest.raises(ValueError, match=r"unknown option 'model\.energie'.*energy"):
         apply_variant(TrainConfig(), "model.energie=joint")

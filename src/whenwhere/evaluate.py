@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
+from whenwhere.evaluation.class_scores import save_run_scores
 from whenwhere.evaluation.faithful_scores import faithfulness_scores, some_features
 from whenwhere.evaluation.faithfulness import FaithfulnessOptions
 from whenwhere.evaluation.measure import Predictions, predict
@@ -84,7 +85,7 @@ def evaluate(
     ``metrics_S.json``: every number with interval, protocol and controls, and what made it; ``report_S.html``;
     ``confusion_S.png``;
     ``segments_S.json`` (ActivityNet) and ``boxes_S.json``, predictions for ``whenwhere score``; ``truth_S.json``
-    where it is known when.
+    where it is known when; ``scores_S.npz``: the logits of every clip, for ``whenwhere fuse``.
     """
     options = options or EvaluationOptions()
     dataset = getattr(data, split)
@@ -111,6 +112,7 @@ def evaluate(
         log(f"sanity checks on {len(labels)} clips")
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_json(run / f"metrics_{split}.json", nulls_for_nan(metrics))
+    save_run_scores(run, split, predictions, data.clips.get(split), data.classes)
     _write_predictions(run, split, names, clips, predictions, data)
     confusion = draw_confusion_matrix(confusion_matrix(predictions.logits, predictions.labels), data.classes)
     write_figure(confusion, run / f"confusion_{split}.png")

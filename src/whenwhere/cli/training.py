@@ -98,6 +98,8 @@ def evaluate_command(arguments: list[str]) -> int:
     parser.add_argument("--sanity", type=int, default=0, help="clips for cascading randomisation and moved clips")
     parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
     parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
+    averages = ["probabilities", "logits"]
+    parser.add_argument("--average", default=averages[0], choices=averages, help="of clips and crops; TSN: logits")
     parsed = parser.parse_args(arguments)
     from whenwhere.datasets.loader import Views
     from whenwhere.datasets.manifest import ManifestError
@@ -116,7 +118,7 @@ def evaluate_command(arguments: list[str]) -> int:
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
-    _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
+    _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops, parsed.average))
     once = parsed.clips * parsed.crops == 1
     options = EvaluationOptions(parsed.faithful, parsed.sanity, tuple(parsed.over)) if once else EvaluationOptions()
     _evaluate_run(parsed.model, network, record, data, parsed.split, options)
@@ -124,10 +126,10 @@ def evaluate_command(arguments: list[str]) -> int:
 
 
 def _look_more_often(dataset: Any, views: Views) -> None:
-    from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
+    from whenwhere.datasets.loader import FeatureDataset, VideoDataset
     from whenwhere.datasets.manifest import ManifestError
 
-    if views == Views():
+    if views.count == 1:
         return
     if not isinstance(dataset, (FeatureDataset, VideoDataset)):
         raise ManifestError("several views are for videos; mosaics and rendered clips are looked at once")

@@ -25,6 +25,6 @@ class FrameAverage(nn.Module):
 
     def forward(self, features: Tensor) -> AttentionOutput:
         logits = self.classifier(self.dropout(features.mean(dim=(1, 3, 4))))
-        mask = class_activation_map(features, self.classifier.weight, logits.argmax(1))
+        mask = class_activation_map(features, self.classifier.weight[logits.argmax(1)])
         weights = logits.new_full((len(features), 1, features.shape[1]), 1 / features.shape[1])
         return AttentionOutput(logits, mask, weights)
