@@ -15,12 +15,12 @@ from whenwhere.datasets.truth import clip_truth, known_truth
 from whenwhere.structures import Clip
 from whenwhere.video import (
     Augmentation,
+    InputReader,
     Preprocessing,
     RandomSegment,
     VideoError,
     Window,
     clip_sampler,
-    read_frames,
 )
 
 
@@ -83,7 +83,7 @@ class FeatureDataset(Dataset):
         frames: T <= F.
         seed: of the draws; None: evaluation.
         truth: of each stored frame, `(N, F, ...)`, see :func:`whenwhere.datasets.truth.split_truth`.
-        mirror: mirror feature maps left and right in training.
+        mirror: mirror feature maps left and right in training; wrong for optical flow, whose sign would have to change.
         consecutive: frames in a row, because the rate at which they were stored matters.
     """
 
@@ -135,8 +135,8 @@ class FeatureDataset(Dataset):
 class VideoDataset(Dataset):
     """Clips decoded when asked for, for training the backbone too.
 
-    Yields dicts of ``frames`` `(T, 3, size, size)` float32, in an evaluation with several ``views``
-    `(V, T, 3, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
+    Yields dicts of ``frames`` `(T, C, size, size)` float32, in an evaluation with several ``views``
+    `(V, T, C, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
     next clip that can be takes its place; in an evaluation its label is -1, see :func:`readable`. An evaluation also
     gets the truth, see :func:`whenwhere.datasets.truth.known_truth`, of several views that of the middle one.
 
@@ -144,6 +144,7 @@ class VideoDataset(Dataset):
         frames: T.
         seed: of the draws; None: evaluation.
         fps: take frames at this rate; None: over the clip's whole length.
+        reader: what is read at the moments drawn; None: frames.
     """
 
     def __init__(
@@ -154,9 +155,10 @@ class VideoDataset(Dataset):
         preprocessing: Preprocessing,
         seed: int | None = None,
         fps: float | None = None,
+        reader: InputReader | None = None,
     ) -> None:
         self.clips, self.classes, self.preprocessing, self.seed = list(clips), list(classes), preprocessing, seed
-        self.frames, self.fps = frames, fps
+        self.frames, self.fps, self.reader = frames, fps, reader or InputReader()
         self.known = known_truth(self.clips)
         self.epoch = 0
         self.views = Views()
@@ -169,7 +171,7 @@ class VideoDataset(Dataset):
         for number in range(len(self.clips)):
             clip = self.clips[(index + number) % len(self.clips)]
             try:
-                sample = self._drawn(clip.path, index) if self.seed is not None else self._seen(clip)
+                sample = self._drawn(clip, index) if self.seed is not None else self._seen(clip)
             except VideoError as error:
                 broken = broken or str(error)
                 if self.seed is None:
@@ -178,27 +180,28 @@ class VideoDataset(Dataset):
             return {**sample, "label": torch.tensor(self.classes.index(str(clip.label))), "broken": broken}
         raise VideoError(f"none of the {len(self.clips)} clips can be decoded; the first: {broken}")
 
-    def _drawn(self, path: str, index: int) -> dict[str, Tensor]:
+    def _drawn(self, clip: Clip, index: int) -> dict[str, Tensor]:
         assert self.seed is not None
         generator = sample_generator(self.seed, self.epoch, index)
         sampler = RandomSegment(self.frames) if self.fps is None else Window(self.frames, self.fps)
-        return {"frames": Augmentation()(read_frames(path, sampler, generator).pixels, self.preprocessing, generator)}
+        pixels = self.reader(self.reader.file(clip), sampler, generator).pixels
+        return {"frames": Augmentation()(pixels, self.preprocessing, generator)}
 
     def _seen(self, clip: Clip) -> dict[str, Tensor]:
-        views, times = self._views(clip.path)
+        views, times = self._views(self.reader.file(clip))
         truth = clip_truth(clip, times.tolist(), self.preprocessing)
         return {"frames": views if len(views) > 1 else views[0], **{name: truth[name] for name in self.known}}
 
     def _nothing(self, clip: Clip) -> dict[str, Tensor]:
         """Of the shapes of :meth:`_seen`."""
         count = self.views.count
-        shape = (self.frames, 3, self.preprocessing.size, self.preprocessing.size)
+        shape = (self.frames, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         truth = clip_truth(replace(clip, segments=(), boxes=()), [0.0] * self.frames, self.preprocessing)
         frames = torch.zeros((count, *shape) if count > 1 else shape)
         return {"frames": frames, **{name: truth[name] for name in self.known}}
 
     def _views(self, path: str) -> tuple[Tensor, np.ndarray]:
-        """`(V, T, 3, size, size)`, from one pass through the file, and `(T,)` seconds of the middle clip."""
+        """`(V, T, C, size, size)`, from one pass through the file, and `(T,)` seconds of the middle clip."""
         samplers = [clip_sampler(self.frames, self.fps, moment) for moment in self.views.moments]
         wanted: list[np.ndarray] = []
 
@@ -206,7 +209,7 @@ class VideoDataset(Dataset):
             wanted.extend(sampler(timestamps, duration) for sampler in samplers)
             return np.unique(np.concatenate(wanted))
 
-        read = read_frames(path, all_of_them)
+        read = self.reader(path, all_of_them)
         known = np.unique(np.concatenate(wanted))
         places = [np.searchsorted(known, picked) for picked in wanted]
         views = [self.preprocessing.crops(read.pixels[torch.from_numpy(place)], self.views.crops) for place in places]
