@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": ("training", "measure a trained model beside trivial controls"),
     "score": ("scoring", "score anyone's predictions against a truth by a published protocol, without a model"),
     "compare": ("training", "train variants of a recipe over several seeds and compare"),
+    "reproduce": ("reproducing", "make the paper's tables and figures, on its data, yours or rendered clips"),
     "walls": ("data", "write a recipe's mosaics as video files with their truth"),
     "render": ("data", "write synthetic clips as video files with their truth"),
     "pretrain": ("tools", "pretrain the small backbone of the rendered clips"),

@@ -37,7 +37,7 @@ class DataOptions:
         split_seed: of that draw.
         max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it
             training does not start.
-        cache: feature store; None: features are kept in memory only.
+        cache: feature store, for rendered clips a folder for their features; None: they are kept in memory only.
         precision: of the store, or of a feature bank's copy in memory: ``float16``, or ``int8`` at half the size.
         workers: processes that decode.
     """
@@ -141,6 +141,28 @@ class TrainConfig:
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
         return options_from(cls, json.loads(text))
+
+
+def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """A configuration with some options changed, named as on the command line: ``{"model.hidden": 16}``.
+
+    Raises:
+        ValueError: an unknown option or method; the message lists the valid ones.
+    """
+    values = dataclasses.asdict(config)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place: Any = values
+        for part in path:
+            place = place.get(part, {}) if isinstance(place, dict) else {}
+        if not isinstance(place, dict) or last not in place:
+            valid = ", ".join(sorted(place)) if isinstance(place, dict) and place else ", ".join(sorted(values))
+            raise ValueError(f"unknown option {key!r}; valid ones there are {valid}")
+        place[last] = value
+    methods = typing.get_args(typing.get_type_hints(TrainConfig)["method"])
+    if values["method"] not in methods:
+        raise ValueError(f"unknown method {values['method']!r}; valid ones are {', '.join(methods)}")
+    return options_from(TrainConfig, values)
 
 
 def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:
