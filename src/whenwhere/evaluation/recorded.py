@@ -20,7 +20,7 @@ def save_predictions(path: Path, predictions: Predictions, classes: tuple[str, .
     for name in ("masks", "evidence", "grad_cam", "difference"):
         if name in tensors:
             tensors[name] = tensors[name].half()
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    tensors = {name: value.contiguous().clone() for name, value in tensors.items()}  # the file takes no views
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, str(partial), {"classes": json.dumps(classes), "broken": json.dumps(predictions.broken)})
     partial.replace(path)
