@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny_runs import config_for, quiet
 
 from whenwhere.compare import apply_variant, compare, comparison_table
+from whenwhere.models import METHODS
 from whenwhere.training.config import TrainConfig
 
 
@@ -13,14 +15,16 @@ def test_variants_are_changes_of_options() -> None:
     base = TrainConfig()
     assert apply_variant(base, "default") == base
     assert apply_variant(base, "paper").model.variant == "paper"
-    assert apply_variant(base, "frame_average").method == "frame_average"
+    for method in METHODS:
+        assert apply_variant(base, method) == replace(base, method=method)  # type: ignore[arg-type]
+    assert apply_variant(base, "untrimmed_net+untrimmed_net.selection=hard").untrimmed_net.selection == "hard"
     changed = apply_variant(base, "paper+model.energy=joint+loss.unimodality=0.5+loss.area_range=[0, 1]")
     assert (changed.model.variant, changed.model.energy, changed.loss.unimodality) == ("paper", "joint", 0.5)
     assert apply_variant(base, "model.spatial=false").model.spatial is False
 
 
 def test_unknown_variants_are_errors() -> None:
-    with pytest.raises(ValueError, match="unknown variant 'papre'"):
+    with pytest.raises(ValueError, match=r"unknown variant 'papre'; valid ones are default, paper, .*untrimmed_net"):
         apply_variant(TrainConfig(), "papre")
     with pytest.raises(ValueError, match=r"unknown option 'model\.energie'.*energy"):
         apply_variant(TrainConfig(), "model.energie=joint")

@@ -13,10 +13,13 @@ from torch.nn import functional as F
 from whenwhere.losses import (
     LossOptions,
     attention_loss,
+    classification_loss,
     contrast,
     contrast_sum,
+    doubly_stochastic,
     mask_area,
     persistence,
+    soft_attention_loss,
     total_variation,
     total_variation_sum,
     unimodality,
@@ -256,3 +259,33 @@ def test_the_form_chooses_the_priors() -> None:
         source = parts[3] if term == "unimodality" else parts[2]
         assert printed[term] == summed(source)
         assert relative[term] == scale_free(source)
+
+
+def test_doubly_stochastic_penalty_of_planted_maps() -> None:
+    """0 where every cell gets 1 in all; 2 frames that look at the first of 4 cells: (1 - 2)^2 + 3."""
+    everywhere_once = torch.eye(4).view(1, 4, 1, 2, 2)
+    assert float(doubly_stochastic(everywhere_once)) == 0
+    staring = torch.zeros(1, 2, 1, 2, 2)
+    staring[..., 0, 0] = 1
+    assert float(doubly_stochastic(staring)) == 4
+    assert float(doubly_stochastic(torch.cat([staring, staring]))) == 4  # a mean over clips
+    assert float(doubly_stochastic(torch.full((1, 2, 1, 2, 2), 0.25))) == pytest.approx(4 * (1 - 2 / 4) ** 2)
+
+
+def test_soft_attention_loss_sums_over_steps_and_averages_over_clips() -> None:
+    steps, target = torch.randn(3, 5, 4).log_softmax(-1), torch.tensor([0, 3, 1])
+    logits, mask = torch.randn(3, 4), torch.rand(3, 5, 1, 2, 2)
+    terms = soft_attention_loss(logits, steps, target, mask, LossOptions(doubly_stochastic=10.0))
+    expected = -sum(steps[clip, :, label].sum() for clip, label in enumerate(target)) / 3
+    torch.testing.assert_close(terms["steps"], expected)
+    torch.testing.assert_close(terms["total"], expected + 10 * doubly_stochastic(mask))
+    torch.testing.assert_close(terms["cross_entropy"], F.cross_entropy(logits, target))
+    plain = soft_attention_loss(logits, steps, target, mask, LossOptions())
+    torch.testing.assert_close(plain["total"], expected)
+
+
+def test_classification_loss_has_no_priors() -> None:
+    logits, target = torch.randn(3, 4), torch.tensor([0, 3, 1])
+    terms = classification_loss(logits, target, LossOptions(label_smoothing=0.1, total_variation=5.0))
+    assert set(terms) == {"total", "cross_entropy"}
+    torch.testing.assert_close(terms["total"], F.cross_entropy(logits, target, label_smoothing=0.1))

@@ -17,6 +17,7 @@ from whenwhere.evaluation.answers import CAM, OWN
 from whenwhere.evaluation.measure import predict
 from whenwhere.evaluation.probe import cell_probe
 from whenwhere.evaluation.scores import Score, all_scores
+from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import load_model
 from whenwhere.training.config import TrainConfig, with_options
 from whenwhere.training.data import Data, build_data
@@ -27,20 +28,20 @@ def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
     """A recipe with a variant's changes.
 
     Args:
-        variant: ``default`` (no change), ``paper``, ``frame_average``, or any options as
-            ``key=value+key=value``, for instance ``model.energy=additive+loss.unimodality=0``; changes may
-            follow a name: ``paper+model.energy=joint``.
+        variant: ``default`` (no change), ``paper``, the name of a method, or any options as ``key=value+key=value``,
+            for instance ``model.energy=additive+loss.unimodality=0``; changes may follow a name:
+            ``paper+model.energy=joint``.
     """
     name, *changes = variant.split("+")
     if "=" in name:
         name, changes = "default", [name, *changes]
     if name == "paper":
         config = replace(config, model=replace(config.model, variant="paper"))
-    elif name == "frame_average":
-        config = replace(config, method="frame_average")
+    elif name in METHODS:
+        config = replace(config, method=name)  # type: ignore[arg-type]
     elif name != "default":
         raise ValueError(
-            f"unknown variant {name!r}; valid ones are default, paper, frame_average, or key=value changes"
+            f"unknown variant {name!r}; valid ones are default, paper, {', '.join(METHODS)}, or key=value changes"
         )
     pairs = [change.partition("=") for change in changes]
     return with_options(config, {key: yaml.safe_load(value) for key, _, value in pairs})

@@ -20,10 +20,13 @@ from whenwhere.layers import frame_importance
 __all__ = [
     "LossOptions",
     "attention_loss",
+    "classification_loss",
     "contrast",
     "contrast_sum",
+    "doubly_stochastic",
     "mask_area",
     "persistence",
+    "soft_attention_loss",
     "total_variation",
     "total_variation_sum",
     "unimodality",
@@ -134,6 +137,21 @@ def persistence(importance: Tensor) -> Tensor:
     return importance.shape[1] * (importance[:, 1:] - importance[:, :-1]).abs().sum(1).mean()
 
 
+def doubly_stochastic(mask: Tensor) -> Tensor:
+    """``sum_i (1 - sum_t l_ti)^2`` over cells i and frames t, averaged over clips (Sharma et al. 2015).
+
+    0 for a map that spends a total of 1 on every cell in the course of the clip. What sums to 1 over the cells of each
+    frame can do so only with as many frames as cells; else the least is ``H W (1 - T / H W)^2``, that of a uniform map.
+
+    Example:
+        2 frames that both look at the first of 2 cells spend (2, 0): (1 - 2)^2 + (1 - 0)^2 = 2.
+
+    Args:
+        mask: `(B, T, 1, H, W)`, sums to 1 over the cells of each frame.
+    """
+    return (1 - mask.sum(1)).square().sum() / len(mask)
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """Weights of the priors; a weight of 0 leaves its prior out (the paper's ablations).
@@ -148,6 +166,8 @@ class LossOptions:
         area_range: shares of the clip between which the mask's mean is free.
         warmup: share of training over which the priors' weights rise from 0.
         label_smoothing: of the cross entropy, in [0, 1).
+        doubly_stochastic: weight of :func:`doubly_stochastic`, the only prior of soft_attention_lstm, which has none of
+            the others (published: 0, 1 or 10).
     """
 
     form: Literal["sum", "relative"] | None = None
@@ -159,6 +179,7 @@ class LossOptions:
     area_range: tuple[float, float] = (0.05, 0.3)
     warmup: float = 0.0
     label_smoothing: float = 0.0
+    doubly_stochastic: float = 0.0
 
     def resolved(self, variant: str) -> LossOptions:
         """The same options with every None filled in for a model variant."""
@@ -196,3 +217,35 @@ def attention_loss(
     rise = min(1.0, progress / options.warmup) if options.warmup else 1.0
     priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
     return {"total": terms["cross_entropy"] + rise * priors, **terms}
+
+
+def classification_loss(logits: Tensor, target: Tensor, options: LossOptions) -> dict[str, Tensor]:
+    """Cross entropy of the clip's class alone; arguments and result as of :func:`attention_loss`."""
+    cross_entropy = F.cross_entropy(logits, target, label_smoothing=options.label_smoothing)
+    return {"total": cross_entropy, "cross_entropy": cross_entropy}
+
+
+def soft_attention_loss(
+    logits: Tensor, steps: Tensor, target: Tensor, mask: Tensor, options: LossOptions
+) -> dict[str, Tensor]:
+    """Cross entropy of every step, summed over steps and averaged over clips, plus the penalty (Sharma et al. 2015).
+
+    Args:
+        logits: `(B, K)` of the clip, for the log only: ``cross_entropy`` is theirs, comparable with other methods'.
+        steps: `(B, S, K)` log probabilities.
+        target: `(B,)` class indices, the same at every step.
+        mask: `(B, T, 1, H, W)`, sums to 1 over the cells of each frame.
+        options: ``doubly_stochastic`` and ``label_smoothing`` of the steps.
+
+    Returns:
+        ``total``, which is minimised, ``steps`` and ``doubly_stochastic``, its unweighted terms, and ``cross_entropy``.
+    """
+    batch, count = steps.shape[:2]
+    every = target.repeat_interleave(count)
+    terms = {
+        "cross_entropy": F.cross_entropy(logits, target),
+        "steps": F.cross_entropy(steps.flatten(0, 1), every, reduction="sum", label_smoothing=options.label_smoothing)
+        / batch,
+        "doubly_stochastic": doubly_stochastic(mask),
+    }
+    return {"total": terms["steps"] + options.doubly_stochastic * terms["doubly_stochastic"], **terms}

@@ -121,10 +121,14 @@ class Recognizer:
         backbone = self.network.backbone
         assert backbone is not None
         area = backbone.preprocessing.area(info.width, info.height)
-        leading = np.unique(seen.evidence.argmax(0))
+        evidence, sure = seen.evidence, seen.best_probabilities
+        leading = np.unique(evidence.argmax(0))
+        if options is not None and options.rule == "untrimmed_net":  # it chooses among all classes itself
+            leading, sure = np.argsort(-seen.probabilities, kind="stable"), seen.probabilities
+            evidence = seen.scores if seen.scores is not None else evidence
         names = [self.classes[number] for number in leading]
-        sure = seen.best_probabilities[leading].tolist()
-        segments = find_class_segments(seen.evidence[leading], seen.times, info.duration, names, options, sure)
+        sure = sure[leading].tolist()
+        segments = find_class_segments(evidence[leading], seen.times, info.duration, names, options, sure)
         boxes = find_boxes(
             torch.from_numpy(seen.masks),
             seen.importance,
@@ -157,8 +161,22 @@ class Recognizer:
             )
             probabilities = output.logits[0].softmax(-1).float().cpu()
             yield WindowResult(
-                start, end, times, importance.numpy(), weights.numpy(), masks.numpy(), probabilities.numpy()
+                start,
+                end,
+                times,
+                importance.numpy(),
+                weights.numpy(),
+                masks.numpy(),
+                probabilities.numpy(),
+                _frame_scores(output, info.timestamps[numbers]),
             )
+
+
+def _frame_scores(output: AttentionOutput, times: np.ndarray) -> np.ndarray | None:
+    """Probabilities of each distinct frame of one video, `(T, K)`; None where a model's steps are not its frames."""
+    if output.steps is None or output.steps.shape[1] != len(times):
+        return None
+    return output.steps[0].float().exp().cpu().numpy()[np.unique(times, return_index=True)[1]]
 
 
 def merge_repeats(

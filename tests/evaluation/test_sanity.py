@@ -19,6 +19,8 @@ from whenwhere.models import (
     AttentionOutput,
     FrameAverage,
     Network,
+    SoftAttentionLSTM,
+    SoftAttentionLSTMOptions,
     SpatioTemporalAttention,
     SpatioTemporalAttentionOptions,
 )
@@ -234,3 +236,9 @@ def test_frames_are_moved_by_pixels_and_maps_moved_back_by_cells() -> None:
     for name in ("four", "two cells up, mirrored"):
         torch.testing.assert_close(results[name]["evidence"].correlation, torch.ones(2))
     assert 0 < results["one"]["evidence"].correlation.mean() < 0.999
+
+
+def test_layers_of_a_soft_attention_lstm_go_from_the_logits_down() -> None:
+    head = SoftAttentionLSTM(4, 3, SoftAttentionLSTMOptions(hidden=5))
+    parts = ["classifier", "output", "lstm", "start_hidden", "start_cell", "energy", "query", "key"]
+    assert layers_from_logits(Network(head)) == [f"head.{part}" for part in parts]

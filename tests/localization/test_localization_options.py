@@ -10,7 +10,7 @@ from whenwhere.localization import LocalizationOptions
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"rule": "best"}, "rule must be one of peak, parts, paper, scripts, got 'best'"),
+        ({"rule": "best"}, "rule must be one of peak, parts, paper, scripts, untrimmed_net, got 'best'"),
         ({"nms": "soft"}, "nms must be one of gaussian, linear, hard, none, got 'soft'"),
         ({"tubes": "3d"}, "tubes must be one of linked, volume, got '3d'"),
         ({"time_threshold": 1.0}, r"time_threshold must be in \[0, 1\), got 1.0"),

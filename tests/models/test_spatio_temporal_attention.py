@@ -79,7 +79,7 @@ def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> Attent
             states.append(hidden)
             weights.append(weight)
         logits = model.classifier(torch.stack(states).mean((0, 2, 3)))
-        outputs.append(AttentionOutput(logits, mask, torch.stack(weights)))
+        outputs.append((logits, mask, torch.stack(weights)))
     return AttentionOutput(*(torch.stack(parts) for parts in zip(*outputs, strict=True)))
 
 
@@ -116,7 +116,7 @@ def test_forward_is_the_equations(form: dict[str, Any], hoist: bool) -> None:
     with torch.no_grad():
         ours, reference = model(clips(), hoist=hoist), by_the_equations(model, clips())
     assert ours.logits.shape == (3, CLASSES)
-    for mine, expected in zip(ours, reference, strict=True):
+    for mine, expected in zip(ours[:3], reference[:3], strict=True):
         assert mine.shape == expected.shape
         assert relative_error(mine, expected) <= 1e-5
 
@@ -260,7 +260,7 @@ def test_published_shapes() -> None:
     assert model.temporal_attention.key.bias is None
     assert model.dropout.p == 0.2
     output = model(torch.empty(2, 50, 2048, 7, 7, device="meta"))
-    assert [tuple(part.shape) for part in output] == [(2, 51), (2, 50, 1, 7, 7), (2, 50, 50)]
+    assert [tuple(part.shape) for part in output[:3]] == [(2, 51), (2, 50, 1, 7, 7), (2, 50, 50)]
 
 
 def test_options_follow_the_variant_unless_set() -> None:

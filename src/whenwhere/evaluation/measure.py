@@ -92,5 +92,5 @@ def _average_views(output: AttentionOutput, videos: int, views: Views) -> Attent
     """Mean probabilities of each video's views, as logits; attention of the middle one."""
     if len(output.logits) == videos:
         return output
-    logits, mask, weights = (value.unflatten(0, (videos, -1)) for value in output)
+    logits, mask, weights = (value.unflatten(0, (videos, -1)) for value in output[:3])
     return AttentionOutput(logits.softmax(-1).mean(1).log(), mask[:, views.middle], weights[:, views.middle])

@@ -16,6 +16,8 @@ from whenwhere.models import Network
 # Of the heads, from the logits towards the features; parts not named here come after these.
 _FROM_LOGITS = (
     "classifier",
+    "output",
+    "lstm",
     "state_score",
     "temporal_attention",
     "conv_lstm",

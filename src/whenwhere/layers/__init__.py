@@ -1,5 +1,6 @@
 """Attention and recurrence, each usable alone."""
 
+from whenwhere.layers.class_activation import class_activation_map
 from whenwhere.layers.conv_lstm import ConvLSTM
 from whenwhere.layers.importance import frame_importance
 from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean
@@ -11,6 +12,7 @@ __all__ = [
     "SpatialAttention",
     "TemporalAttention",
     "TemporalConvolution",
+    "class_activation_map",
     "frame_importance",
     "scale_mask_by_clip_mean",
     "temporal_difference",

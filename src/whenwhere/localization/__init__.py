@@ -9,6 +9,7 @@ from whenwhere.localization.segments import (
     find_class_segments,
     find_segments,
     important_frames,
+    untrimmed_net_segments,
 )
 from whenwhere.localization.suppression import soft_nms, suppress_segments, temporal_iou
 from whenwhere.localization.tubes import Tube, find_tubes, link_parts, volume_tubes
@@ -37,5 +38,6 @@ __all__ = [
     "soft_nms",
     "suppress_segments",
     "temporal_iou",
+    "untrimmed_net_segments",
     "volume_tubes",
 ]

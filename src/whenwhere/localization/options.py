@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-Rule = Literal["peak", "parts", "paper", "scripts"]
+Rule = Literal["peak", "parts", "paper", "scripts", "untrimmed_net"]
 Suppression = Literal["gaussian", "linear", "hard", "none"]
 TubeKind = Literal["linked", "volume"]
 
@@ -14,7 +14,7 @@ TubeKind = Literal["linked", "volume"]
 class LocalizationOptions:
     """How attention is cut into segments, boxes and tubes.
 
-    Four rules:
+    Five rules:
 
     * ``peak``: segments are runs of frames above one threshold; a frame's box lies around the connected part of its
       mask that holds the peak.
@@ -24,9 +24,11 @@ class LocalizationOptions:
       all cells of the mask above 0.5, none where no cell is.
     * ``scripts``: time as in the paper; masks as in the first author's public scripts: min-max normalised per frame,
       resized to 320 x 240, cut at 200/255, box around the largest part.
+    * ``untrimmed_net``: segments by :func:`whenwhere.localization.untrimmed_net_segments`, the rule UntrimmedNet was
+      released with; where frames are asked for, those above half of the largest importance; boxes as ``peak``.
 
     Attributes:
-        rule: one of the above; ``paper`` and ``scripts`` fix their thresholds.
+        rule: one of the above; ``paper``, ``scripts`` and ``untrimmed_net`` fix their thresholds.
         time_threshold: of the min-max normalised importance.
         flat: importance whose range is below this share of its mean says nothing: the whole clip is the segment.
         mask_threshold: of the mask over its maximum, in the frame (``peak``) or in the clip (``parts``).
@@ -85,4 +87,4 @@ class LocalizationOptions:
     @property
     def as_published(self) -> bool:
         """Whether the rule is somebody else's, thresholds included."""
-        return self.rule in ("paper", "scripts")
+        return self.rule in ("paper", "scripts", "untrimmed_net")

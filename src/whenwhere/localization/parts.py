@@ -67,7 +67,7 @@ def mask_boxes(masks: Tensor, options: LocalizationOptions | None = None) -> Ten
         parts = mask_parts(masks, options)
         boxes = _best_of_frames(parts, len(masks))
     else:
-        one_box = {"peak": _peak_boxes, "paper": _paper_boxes, "scripts": _scripts_boxes}[options.rule]
+        one_box = {"paper": _paper_boxes, "scripts": _scripts_boxes}.get(options.rule, _peak_boxes)
         chunks = masks.float().split(_FRAMES_AT_ONCE) if len(masks) else ()
         boxes = np.concatenate([np.zeros((0, 4)), *(one_box(chunk, options) for chunk in chunks)])
     return torch.from_numpy(boxes).float()

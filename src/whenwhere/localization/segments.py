@@ -32,6 +32,8 @@ def important_frames(importance: Tensor, options: LocalizationOptions | None = N
     threshold, flat = (0.5, 0.0) if options.as_published else (options.time_threshold, options.flat)
     low, high = importance.amin(-1, keepdim=True), importance.amax(-1, keepdim=True)
     says_nothing = ((high - low) < flat * importance.mean(-1, keepdim=True).abs()) | (high == low)
+    if options.rule == "untrimmed_net":
+        low = torch.zeros_like(low)
     return ((importance - low) > threshold * (high - low)) | says_nothing
 
 
@@ -133,16 +135,17 @@ def find_class_segments(
     """When each of several classes is seen, sorted by start.
 
     Under the rule ``parts`` every class has its own candidates, scored by contrast times the class's probability,
-    suppressed, and may overlap with other classes. Under the other rules a frame belongs to the class with the most
-    evidence, and segments are runs of important frames of one class, scored by the share of the clip's evidence within;
-    so the classes must be on one scale.
+    suppressed, and may overlap with other classes; under ``untrimmed_net`` the evidence is a class's score, see
+    :func:`untrimmed_net_segments`. Under the other rules a frame belongs to the class with the most evidence, and
+    segments are runs of important frames of one class, scored by the share of the clip's evidence within; so the
+    classes must be on one scale.
 
     Args:
         evidence: `(K, T)`; a share, and so a score, means something only where it is at least 0.
         times: `(T,)` seconds, increasing.
         duration: seconds.
         labels: K names.
-        probabilities: of the K classes, for ``parts``; None: 1.
+        probabilities: of the K classes, for ``parts`` and ``untrimmed_net``; None: 1.
 
     Raises:
         ValueError: shapes do not fit, times do not increase within the video, values are not finite numbers.
@@ -165,6 +168,9 @@ def find_class_segments(
         ]
         found = [segment for segment in found if segment.duration >= options.min_seconds]
         return suppress_segments(found, options)
+    if options.rule == "untrimmed_net":
+        found = list(untrimmed_net_segments(evidence, times, duration, labels, probabilities))
+        return tuple(segment for segment in found if segment.duration >= options.min_seconds)
     strongest = evidence.max(0)
     active = important_frames(torch.from_numpy(strongest), options).numpy()
     share = strongest / (strongest.sum() or 1.0)
@@ -177,6 +183,50 @@ def find_class_segments(
             score = float(np.clip(share[first:last].sum(), 0, 1))
             segments.append(Segment(float(bounds[first]), float(bounds[last]), labels[owner[first + 1]], score))
     return tuple(segments)
+
+
+def untrimmed_net_segments(
+    scores: np.ndarray,
+    times: np.ndarray,
+    duration: float,
+    labels: Sequence[str],
+    probabilities: Sequence[float],
+    *,
+    least_probability: float = 0.1,
+    threshold: float = 0.5,
+) -> tuple[Segment, ...]:
+    """When each class is seen by UntrimmedNet's detection rule, sorted by start.
+
+    As in the authors' released ``thumos_detection.m`` (github.com/wanglimin/UntrimmedNet). The paper also drops frames
+    of little attention first, which the authors left out of the release as not needed. A class the video hardly has is
+    left out. Its score between two frames is the mean of theirs, runs above a share of the largest are segments, and a
+    segment's score is the mean in it plus 0.2 of the video's probability.
+
+    Args:
+        scores: `(K, T)` probabilities of the classes in each frame.
+        times: `(T,)` seconds, increasing.
+        duration: seconds.
+        labels: K names.
+        probabilities: of the K classes in the video.
+        least_probability: at or below which a class is left out.
+        threshold: share of the class's largest score.
+
+    Raises:
+        ValueError: shapes do not fit, times do not increase within the video, values are not finite numbers.
+    """
+    frame_bounds(times, duration)  # for its checks
+    bounds = np.append(np.asarray(times, dtype=float), duration)
+    bounds[0] = 0.0
+    segments = []
+    for values, label, probability in zip(scores, labels, probabilities, strict=True):
+        values = _checked(values, len(times))
+        between = (values + np.append(values[1:], values[-1])) / 2
+        active = (between > threshold * between.max()) & (probability > least_probability)
+        for first, last in _runs(active[None]):
+            if bounds[first] < bounds[last]:  # the last frame may be the end of the video
+                score = float(between[first:last].mean() + 0.2 * probability)
+                segments.append(Segment(float(bounds[first]), float(bounds[last]), label, score))
+    return tuple(sorted(segments, key=lambda segment: segment.start))
 
 
 def _runs(active: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ class WindowResult(NamedTuple):
         weights: `(T,)`, at least 0.
         masks: `(T, H, W)` in [0, 1].
         probabilities: `(K,)`, sum to 1.
+        scores: `(T, K)` probabilities of each frame, by models that classify frame by frame; else None.
     """
 
     start: float
@@ -28,6 +29,7 @@ class WindowResult(NamedTuple):
     weights: np.ndarray
     masks: np.ndarray
     probabilities: np.ndarray
+    scores: np.ndarray | None = None
 
 
 class Merged(NamedTuple):
@@ -41,6 +43,7 @@ class Merged(NamedTuple):
         evidence: `(K, T)` in [0, 1].
         probabilities: `(K,)` of the video, sum to 1.
         best_probabilities: `(K,)`, each class's in the window that is surest of it.
+        scores: `(K, T)` probabilities of each frame, where every window has them; else None.
     """
 
     times: np.ndarray
@@ -50,6 +53,7 @@ class Merged(NamedTuple):
     evidence: np.ndarray
     probabilities: np.ndarray
     best_probabilities: np.ndarray
+    scores: np.ndarray | None = None
 
 
 def plan_windows(duration: float, length: float, overlap: float = 0.5) -> np.ndarray:
@@ -146,6 +150,7 @@ def merge_windows(results: Sequence[WindowResult]) -> Merged:
     common, merged = merge_traces(windows, times, traces)
     evidence, weights = merged[:, :-1].T, merged[:, -1]
     strongest = evidence.max(0)
+    scores = [result.scores for result in results if result.scores is not None]
     return Merged(
         common,
         strongest / strongest.sum(),
@@ -154,6 +159,7 @@ def merge_windows(results: Sequence[WindowResult]) -> Merged:
         evidence,
         confidence(probabilities) @ probabilities,
         probabilities.max(0),
+        merge_traces(windows, times, scores)[1].T if len(scores) == len(results) else None,
     )
 
 

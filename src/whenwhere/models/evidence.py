@@ -20,8 +20,9 @@ def class_evidence(head: nn.Module, features: Tensor, classes: Tensor) -> tuple[
 
     The lead is the class's logit minus the log-sum-exp of the other logits. Evidence is its gradient with respect to
     the mask, times the mask: what the decision would lose if the cell were masked out, to first order. A head whose
-    decision does not pass through its mask (average pooling) has gradient times activation summed over channels
-    instead (HiResCAM, Draelos and Carin 2020), which for a linear layer is the class activation map.
+    decision does not pass through the mask it shows (average pooling; attention that is made step by step) has gradient
+    times activation summed over channels instead (HiResCAM, Draelos and Carin 2020), which for a linear layer is the
+    class activation map.
 
     Args:
         head: features to :class:`AttentionOutput`.
@@ -36,9 +37,13 @@ def class_evidence(head: nn.Module, features: Tensor, classes: Tensor) -> tuple[
         output = head(features)
         chosen = torch.zeros_like(output.logits, dtype=torch.bool).scatter_(1, classes[:, None], True)
         lead = output.logits[chosen] - output.logits.masked_fill(chosen, -torch.inf).logsumexp(1)
-        through = output.mask if output.mask.requires_grad else features
-        (gradient,) = torch.autograd.grad(lead.sum(), through)
-    return AttentionOutput(*(value.detach() for value in output)), (gradient * through.detach()).sum(2)
+        through, gradient = output.mask, None
+        if output.mask.requires_grad:
+            (gradient,) = torch.autograd.grad(lead.sum(), output.mask, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            through = features
+            (gradient,) = torch.autograd.grad(lead.sum(), features)
+    return output.detach(), (gradient * through.detach()).sum(2)
 
 
 def grad_cam(
@@ -64,7 +69,7 @@ def grad_cam(
         output = head(features)
         (gradient,) = torch.autograd.grad(output.logits.gather(1, classes[:, None]).sum(), features)
     weights = gradient.mean(dim=(3, 4) if pool == "frame" else (1, 3, 4), keepdim=True)
-    return AttentionOutput(*(value.detach() for value in output)), (weights * features.detach()).sum(2).relu()
+    return output.detach(), (weights * features.detach()).sum(2).relu()
 
 
 def temporal_profile(maps: Tensor) -> Tensor:

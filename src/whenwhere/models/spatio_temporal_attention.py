@@ -92,16 +92,22 @@ class AttentionOutput(NamedTuple):
         logits: `(B, K)`.
         mask: `(B, T, 1, H, W)` in [0, 1], before any scaling.
         weights: `(B, S, T)`, each step sums to 1 over frames.
+        steps: `(B, S, K)` log probabilities of each step, by models that decide at every step; else None.
     """
 
     logits: Tensor
     mask: Tensor
     weights: Tensor
+    steps: Tensor | None = None
 
     @property
     def importance(self) -> Tensor:
         """`(B, T)`, sums to 1: see :func:`frame_importance`."""
         return frame_importance(self.mask, self.weights)
+
+    def detach(self) -> AttentionOutput:
+        """The same without gradients."""
+        return AttentionOutput(*(None if value is None else value.detach() for value in self))  # type: ignore[arg-type]
 
 
 class _StartState(nn.Sequential):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
-from whenwhere.models import FrameAverage, Network, SpatioTemporalAttention
+from whenwhere.models import METHODS, Network
 from whenwhere.training.config import TrainConfig
 
 MODEL_FILE = "model.safetensors"
@@ -64,9 +64,9 @@ class ModelRecord:
 
 def build_head(config: TrainConfig, channels: int, classes: int) -> torch.nn.Module:
     """The head of a run, freshly initialised."""
-    if config.method == "frame_average":
-        return FrameAverage(channels, classes, config.model.dropout)
-    return SpatioTemporalAttention(channels, classes, config.model)
+    own = {"spatio_temporal_attention": config.model, "frame_average": config.model.dropout}
+    options = own[config.method] if config.method in own else getattr(config, config.method)
+    return METHODS[config.method](channels, classes, options)
 
 
 def _kept(network: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

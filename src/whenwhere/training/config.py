@@ -14,7 +14,7 @@ from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.store import Precision
 from whenwhere.losses import LossOptions
-from whenwhere.models import SpatioTemporalAttentionOptions
+from whenwhere.models import SoftAttentionLSTMOptions, SpatioTemporalAttentionOptions, UntrimmedNetOptions
 
 Options = TypeVar("Options")
 
@@ -124,14 +124,19 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        method: ``spatio_temporal_attention`` or ``frame_average``, the pooling baseline.
-        model: of spatio_temporal_attention.
+        method: ``spatio_temporal_attention``; ``frame_average``, the pooling baseline; or another published method,
+            made of the options of its name.
+        model: of spatio_temporal_attention; of frame_average its dropout.
     """
 
-    method: Literal["spatio_temporal_attention", "frame_average"] = "spatio_temporal_attention"
+    method: Literal["spatio_temporal_attention", "frame_average", "soft_attention_lstm", "untrimmed_net"] = (
+        "spatio_temporal_attention"
+    )
     data: DataOptions = field(default_factory=DataOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
     model: SpatioTemporalAttentionOptions = field(default_factory=SpatioTemporalAttentionOptions)
+    soft_attention_lstm: SoftAttentionLSTMOptions = field(default_factory=SoftAttentionLSTMOptions)
+    untrimmed_net: UntrimmedNetOptions = field(default_factory=UntrimmedNetOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     fit: FitOptions = field(default_factory=FitOptions)
 

@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from whenwhere.datasets.loader import epoch_order, readable
-from whenwhere.losses import LossOptions, attention_loss
-from whenwhere.models import Network, SpatioTemporalAttention
+from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
+from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
 from whenwhere.training.config import FitOptions, TrainConfig
 from whenwhere.training.data import Data, check_broken
@@ -111,8 +111,7 @@ class Run:
             last = (self.at.batch + 1) % fit.accumulate == 0 or self.at.batch + 1 == self.batches
             with self.fabric.no_backward_sync(self.network, enabled=not last):
                 output = self.network(batch)
-                done = self.at.update / self.updates
-                terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss, done)
+                terms = _terms(self.config.method, output, batch["label"], self.loss, self.at.update / self.updates)
                 self.fabric.backward(terms["total"] / fit.accumulate)
             if not torch.isfinite(terms["total"]):
                 raise FloatingPointError(
@@ -150,7 +149,7 @@ class Run:
         means = Means()
         for batch in self._loader(measured, training=False):
             output = network(batch)
-            terms = attention_loss(output.logits, batch["label"], output.mask, output.weights, self.loss)
+            terms = _terms(self.config.method, output, batch["label"], self.loss)
             row = {f"health/{name}": value for name, value in attention_health(output.mask, output.weights).items()}
             if self.data.val is not None:
                 row |= {
@@ -160,7 +159,7 @@ class Run:
             means.add(row, len(batch["label"]))
         values = means.values()
         warning = health_warning({name.removeprefix("health/"): value for name, value in values.items()})
-        if warning and self.config.method != "frame_average":
+        if warning and self.config.method == "spatio_temporal_attention":
             self.log.warn(f"epoch {self.at.epoch + 1}: attention is dead: {warning}")
         return values
 
@@ -263,6 +262,18 @@ class Means:
 
     def values(self) -> dict[str, float]:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+
+def _terms(
+    method: str, output: AttentionOutput, label: Tensor, options: LossOptions, progress: float = 1.0
+) -> dict[str, Tensor]:
+    """The loss a method is published with, and its terms."""
+    if method == "soft_attention_lstm":
+        assert output.steps is not None
+        return soft_attention_loss(output.logits, output.steps, label, output.mask, options)
+    if method == "untrimmed_net":
+        return classification_loss(output.logits, label, options)
+    return attention_loss(output.logits, label, output.mask, output.weights, options, progress)
 
 
 def _accuracy(logits: Tensor, label: Tensor) -> float:
