@@ -23,7 +23,7 @@ from whenwhere.localization import (
 from whenwhere.models import AttentionOutput, Network
 from whenwhere.structures import Box, Explanation, Segment
 from whenwhere.training.checkpoint import CheckpointError, ModelRecord, load_model
-from whenwhere.video import Area, Between, Frames, VideoIndex, VideoInfo, build_index, clip_sampler, read_frames
+from whenwhere.video import Area, Between, Frames, VideoIndex, VideoInfo, build_index, clip_sampler
 
 
 def load(run: str | Path) -> Recognizer:
@@ -51,6 +51,12 @@ class Recognizer:
     def __init__(self, network: Network, record: ModelRecord, name: str = "") -> None:
         if network.backbone is None:
             raise CheckpointError(f"{name} was trained on given features; without a backbone it cannot look at a video")
+        self.reader = record.config.data.reader
+        if self.reader.modality == "flow":
+            raise CheckpointError(
+                f"{name} was trained on optical flow, which a video alone does not have; measure it with "
+                "`whenwhere evaluate` on a manifest with flow"
+            )
         self.network, self.record, self.name = network, record, name
         self.classes = record.classes
         frames, fps = record.config.data.clip_frames, record.config.data.fps
@@ -151,7 +157,7 @@ class Recognizer:
             numbers = Between(self.sampler, start, end)(info.timestamps, info.duration)
             missing = np.setdiff1d(numbers, list(known))
             if len(missing):
-                pixels = read_frames(index, lambda *_, missing=missing: missing).pixels
+                pixels = self.reader(index, lambda *_, missing=missing: missing).pixels
                 features = frame_features(pixels, backbone, self.network.projection)  # type: ignore[arg-type]
                 known.update(zip(missing.tolist(), features, strict=True))
             known = {number: known[number] for number in numbers.tolist()}

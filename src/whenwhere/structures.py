@@ -113,6 +113,7 @@ class Clip:
         segments, boxes: ground truth, where there is any.
         source: where it comes from, for people.
         licence: under which terms.
+        flow: file of its optical flow, from ``whenwhere flow``; None: not computed.
     """
 
     path: str
@@ -127,6 +128,7 @@ class Clip:
     duration: float | None = None
     source: str | None = None
     licence: str | None = None
+    flow: str | None = None
 
     def __post_init__(self) -> None:
         if not self.path:

@@ -140,6 +140,7 @@ def test_round_trip_of_everything_a_clip_can_hold(suffix: str, tmp_path: Path) -
             duration=2.0,
             source="a camera",
             licence="CC BY 4.0",
+            flow=str(tmp_path / "flow/x.flow"),
         ),
         Clip(str(tmp_path / "y, z.mp4"), labels=("run", "walk")),
     ]

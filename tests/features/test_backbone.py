@@ -111,3 +111,59 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"evil\.pt"):
         Backbone(BackboneOptions(weights=str(tmp_path / "evil.pt")))
     assert not (tmp_path / "called").exists()
+
+
+FLOW = replace(SMALL, in_channels=10)
+
+
+def first_convolution(backbone: Backbone) -> nn.Conv2d:
+    return next(module for module in backbone.modules() if isinstance(module, nn.Conv2d))
+
+
+def test_flow_starts_from_the_averaged_kernels_of_rgb() -> None:
+    """TSN's cross-modality initialisation: the mean over the three input channels, ten times."""
+    rgb, flow = Backbone(SMALL).eval(), Backbone(FLOW).eval()
+    kernels, widened = first_convolution(rgb).weight, first_convolution(flow).weight
+    assert widened.shape == (kernels.shape[0], 10, *kernels.shape[2:])
+    for channel in range(10):
+        torch.testing.assert_close(widened[:, channel], (kernels[:, 0] + kernels[:, 1] + kernels[:, 2]) / 3)
+    others = [name for name, value in rgb.model.state_dict().items() if value.shape != kernels.shape]
+    assert all(torch.equal(rgb.model.state_dict()[name], flow.model.state_dict()[name]) for name in others)
+    grey = torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(rgb(grey.expand(-1, 3, -1, -1)), flow(0.3 * grey.expand(-1, 10, -1, -1)))
+
+
+def test_flow_is_normalised_as_in_tsn() -> None:
+    backbone = Backbone(FLOW)
+    assert backbone.preprocessing.mean == (0.5,) * 10
+    assert backbone.preprocessing.std == pytest.approx((sum(Backbone(SMALL).preprocessing.std) / 3,) * 10)
+    assert backbone.preprocessing.flow
+    assert backbone.identity != Backbone(SMALL).identity
+
+
+def test_weights_trained_on_flow_round_trip_through_a_file(tmp_path: Path) -> None:
+    source = Backbone(FLOW)
+    with torch.no_grad():
+        first_convolution(source).weight += torch.rand_like(first_convolution(source).weight)
+    path = source.save(tmp_path / "flow.safetensors")
+    loaded = Backbone(replace(FLOW, weights=str(path)))
+    assert torch.equal(first_convolution(loaded).weight, first_convolution(source).weight)
+    assert loaded.preprocessing == source.preprocessing
+    rgb = Backbone(SMALL).save(tmp_path / "rgb.safetensors")
+    started = first_convolution(Backbone(replace(FLOW, weights=str(rgb)))).weight
+    torch.testing.assert_close(started[:, 7], first_convolution(Backbone(SMALL)).weight.mean(1))
+    with pytest.raises(WeightsError, match=r"flow\.safetensors does not fit test_resnet"):
+        Backbone(replace(SMALL, weights=str(path)))
+
+
+@pytest.mark.parametrize("name, grid", [("inception_v3", 5), ("resnet50", 7)])
+def test_the_networks_of_the_flow_baselines_take_ten_channels(name: str, grid: int) -> None:
+    """inception_v3 stands in for BN-Inception, which timm does not have."""
+    backbone = Backbone(BackboneOptions(name=name, weights="random", size=224, in_channels=10)).eval()
+    with torch.inference_mode():
+        assert backbone(torch.zeros(1, 10, 224, 224)).shape == (1, backbone.channels, grid, grid)
+
+
+def test_odd_numbers_of_channels_are_errors() -> None:
+    with pytest.raises(ValueError, match="in_channels must be 3, or even"):
+        BackboneOptions(in_channels=5)

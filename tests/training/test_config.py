@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from whenwhere.cli.common import add_config, make_parser, parsed_config
+from whenwhere.features.backbone import BackboneOptions
 from whenwhere.training.checkpoint import build_head
-from whenwhere.training.config import FitOptions, TrainConfig, options_from
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig, options_from
 from whenwhere.training.loop import _terms
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
@@ -30,6 +31,19 @@ def test_bad_values_are_errors() -> None:
         FitOptions(ema=1.5)
     with pytest.raises(ValueError, match="at least 1"):
         FitOptions(epochs=0)
+
+
+def test_the_modality_sets_the_channels_of_the_backbone() -> None:
+    flow = TrainConfig(data=DataOptions(modality="flow"))
+    assert flow.backbone.in_channels == 10
+    assert TrainConfig.from_json(flow.to_json()) == flow
+    assert TrainConfig(data=DataOptions(modality="dynamic")).backbone.in_channels == 3
+    with pytest.raises(ValueError, match=r"in_channels is 10 and data\.modality rgb has 3"):
+        TrainConfig(backbone=BackboneOptions(in_channels=10))
+    with pytest.raises(ValueError, match=r"in_channels is 8 and data\.modality flow has 10"):
+        replace(flow, backbone=BackboneOptions(in_channels=8))
+    with pytest.raises(ValueError, match=r"modality dynamic is for videos and mosaics; data\.source is synthetic"):
+        TrainConfig(data=DataOptions(source="synthetic", modality="dynamic"))
 
 
 def read(recipe: Path) -> TrainConfig:

@@ -15,6 +15,7 @@ from whenwhere.video import (
     frames_at,
     make_sampler,
 )
+from whenwhere.video.sampling import windows_around
 
 Sampler = Uniform | RandomSegment | Strided | FixedRate | Window
 
@@ -190,3 +191,9 @@ def test_a_stretch_that_cannot_be_is_an_error() -> None:
         Between(Uniform(4), 3.0, 3.0)
     with pytest.raises(ValueError, match=r"lies behind the end of the video at 10.00 s"):
         Between(Uniform(4), 10.0, 12.0)(*constant_rate(300))
+
+
+def test_windows_lie_about_their_frames_and_within_the_video() -> None:
+    assert windows_around(np.array([0, 3, 6]), 7, 5).tolist() == [[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]
+    assert windows_around(np.array([1]), 3, 5).tolist() == [[0, 1, 2, 2, 2]]
+    assert windows_around(np.array([2]), 3, 1).tolist() == [[2]]

@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": ("explaining", "train on clips it renders itself and explain one; a few minutes"),
     "prepare": ("data", "write a manifest of a data set as it lies on disk"),
     "data": ("data", "look at a manifest: counts, durations, broken and duplicate clips, a contact sheet"),
+    "flow": ("data", "compute the optical flow of clips once, for data.modality flow"),
     "features": ("data", "compute a frozen backbone's features once, for many trainings"),
     "finetune": ("training", "fine-tune the backbone on frames of your clips, as the paper does first"),
     "train": ("training", "train a recogniser from videos and one label for each"),

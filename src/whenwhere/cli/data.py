@@ -114,6 +114,37 @@ def _shard(clips: list[Clip], which: str) -> list[Clip]:
     return clips[int(start) :: int(step)]
 
 
+def flow_command(arguments: list[str]) -> int:
+    from whenwhere.video.flow import FlowOptions
+
+    parser = make_parser("flow")
+    parser.add_argument("--data", type=Path, required=True, help="manifest, or folder with a folder per class")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the flow, and clips.csv that names it")
+    parser.add_class_arguments(FlowOptions, as_group=False)
+    parser.add_argument("--workers", type=int, default=2, help="processes that compute")
+    parsed = parser.parse_args(arguments)
+    from time import perf_counter
+
+    from whenwhere.datasets.flow import compute_flows
+    from whenwhere.datasets.manifest import ManifestError, read_clips
+
+    given = parsed.as_dict()
+    data, out, workers = given.pop("data"), given.pop("out"), given.pop("workers")
+    try:
+        options = FlowOptions(**{name: value for name, value in given.items() if name != "config"})
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
+    start = perf_counter()
+    result = compute_flows(read_clips(data), out, options, workers, _every(20))
+    report_broken(result.broken)
+    say(
+        f"{result.computed} files computed, {result.fields} fields in {perf_counter() - start:.0f} s; {result.known} "
+        f"were there; {len(result.broken)} clips broken; {result.size / 1e6:.1f} MB in {out / options.name}"
+    )
+    print(result.manifest)
+    return 0
+
+
 def features_command(arguments: list[str]) -> int:
     parser = make_parser("features")
     from whenwhere.features.backbone import Backbone, BackboneOptions
@@ -122,6 +153,11 @@ def features_command(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, help="manifest, or folder with a folder per class")
     parser.add_argument("--out", type=Path, required=True, help="folder of the store")
     parser.add_class_arguments(BackboneOptions, "backbone")
+    from whenwhere.video import DynamicImageOptions, InputReader
+
+    seen = "what is seen of a clip; flow needs the manifest that `whenwhere flow` writes"
+    parser.add_argument("--modality", choices=["rgb", "flow", "dynamic"], default="rgb", help=seen)
+    parser.add_class_arguments(DynamicImageOptions, "dynamic")
     parser.add_argument("--frames", type=int, default=16, help="evenly spaced frames of each clip")
     parser.add_argument("--fps", type=float, help="this many frames a second about each clip's middle instead")
     parser.add_argument("--precision", choices=["float16", "int8"], default="float16", help="of what is kept")
@@ -132,9 +168,10 @@ def features_command(arguments: list[str]) -> int:
     from whenwhere.features.extract import extract, feature_spec
     from whenwhere.features.store import FeatureStore
 
-    backbone = Backbone(BackboneOptions(**parsed.backbone.as_dict()))
+    reader = InputReader(parsed.modality, DynamicImageOptions(**parsed.dynamic.as_dict()))
+    backbone = Backbone(BackboneOptions(**{**parsed.backbone.as_dict(), "in_channels": reader.channels}))
     if parsed.verify:
-        spec = feature_spec(backbone, parsed.frames, parsed.precision, parsed.fps)
+        spec = feature_spec(backbone, parsed.frames, parsed.precision, parsed.fps, reader)
         damaged = FeatureStore(parsed.out, spec).verify()
         for entry in damaged:
             say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
@@ -142,7 +179,7 @@ def features_command(arguments: list[str]) -> int:
         return FAILED if damaged else 0
     clips = _shard(read_clips(parsed.data), parsed.shard)
 
-    result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps)
+    result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps, reader)
     report_broken(result.broken)
     say(f"{len(result.kept)} clips in {parsed.out}")
     return 0

@@ -14,12 +14,12 @@ from torch.utils.data import Dataset
 from whenwhere.structures import Clip
 from whenwhere.video import (
     Augmentation,
+    InputReader,
     Preprocessing,
     RandomSegment,
     VideoError,
     Window,
     clip_sampler,
-    read_frames,
 )
 
 
@@ -74,7 +74,7 @@ class FeatureDataset(Dataset):
         frames: T <= F.
         seed: of the draws; None: evaluation.
         truth: per-clip ``active`` `(N, F)` and ``boxes`` `(N, F, 4)` in [0, 1], where known.
-        mirror: mirror feature maps left and right in training.
+        mirror: mirror feature maps left and right in training; wrong for optical flow, whose sign would have to change.
         consecutive: frames in a row, because the rate at which they were stored matters.
     """
 
@@ -126,14 +126,15 @@ class FeatureDataset(Dataset):
 class VideoDataset(Dataset):
     """Clips decoded when asked for, for training the backbone too.
 
-    Yields dicts of ``frames`` `(T, 3, size, size)` float32, in an evaluation with several ``views``
-    `(V, T, 3, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
+    Yields dicts of ``frames`` `(T, C, size, size)` float32, in an evaluation with several ``views``
+    `(V, T, C, size, size)`, ``label``, and ``broken``: why a clip could not be decoded, else empty. In training the
     next clip that can be takes its place; in an evaluation its label is -1, see :func:`readable`.
 
     Args:
         frames: T.
         seed: of the draws; None: evaluation.
         fps: take frames at this rate; None: over the clip's whole length.
+        reader: what is read at the moments drawn; None: frames.
     """
 
     def __init__(
@@ -144,9 +145,10 @@ class VideoDataset(Dataset):
         preprocessing: Preprocessing,
         seed: int | None = None,
         fps: float | None = None,
+        reader: InputReader | None = None,
     ) -> None:
         self.clips, self.classes, self.preprocessing, self.seed = list(clips), list(classes), preprocessing, seed
-        self.frames, self.fps = frames, fps
+        self.frames, self.fps, self.reader = frames, fps, reader or InputReader()
         self.epoch = 0
         self.views = Views()
 
@@ -158,7 +160,8 @@ class VideoDataset(Dataset):
         for number in range(len(self.clips)):
             clip = self.clips[(index + number) % len(self.clips)]
             try:
-                frames = self._drawn(clip.path, index) if self.seed is not None else self._seen(clip.path)
+                path = self.reader.file(clip)
+                frames = self._drawn(path, index) if self.seed is not None else self._seen(path)
             except VideoError as error:
                 broken = broken or str(error)
                 if self.seed is None:
@@ -171,7 +174,7 @@ class VideoDataset(Dataset):
         assert self.seed is not None
         generator = sample_generator(self.seed, self.epoch, index)
         sampler = RandomSegment(self.frames) if self.fps is None else Window(self.frames, self.fps)
-        return Augmentation()(read_frames(path, sampler, generator).pixels, self.preprocessing, generator)
+        return Augmentation()(self.reader(path, sampler, generator).pixels, self.preprocessing, generator)
 
     def _seen(self, path: str) -> Tensor:
         views = self._views(path)
@@ -179,11 +182,11 @@ class VideoDataset(Dataset):
 
     def _nothing(self) -> Tensor:
         count = self.views.clips * self.views.crops
-        shape = (self.frames, 3, self.preprocessing.size, self.preprocessing.size)
+        shape = (self.frames, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         return torch.zeros((count, *shape) if count > 1 else shape)
 
     def _views(self, path: str) -> Tensor:
-        """`(V, T, 3, size, size)`, from one pass through the file."""
+        """`(V, T, C, size, size)`, from one pass through the file."""
         samplers = [clip_sampler(self.frames, self.fps, moment) for moment in self.views.moments]
         wanted: list[np.ndarray] = []
 
@@ -191,7 +194,7 @@ class VideoDataset(Dataset):
             wanted.extend(sampler(timestamps, duration) for sampler in samplers)
             return np.unique(np.concatenate(wanted))
 
-        read = read_frames(path, all_of_them)
+        read = self.reader(path, all_of_them)
         known = np.unique(np.concatenate(wanted))
         clips = [read.pixels[torch.from_numpy(np.searchsorted(known, picked))] for picked in wanted]
         return torch.cat([self.preprocessing.crops(pixels, self.views.crops) for pixels in clips])

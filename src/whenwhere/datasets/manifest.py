@@ -2,8 +2,8 @@
 
 A row is a clip. Columns: ``path`` (or ``file``; relative to the table), ``label``, ``labels`` (all of them, where a
 clip has several), ``split``, ``group``, ``fps``, ``frames``, ``duration`` (seconds), ``segments`` (seconds), ``boxes``
-(pixels of the original frame), ``source``, ``licence``. All but ``path`` and ``label`` may be missing. In a CSV,
-``labels``, ``segments`` and ``boxes`` are JSON lists.
+(pixels of the original frame), ``source``, ``licence``, ``flow`` (a file likewise, see ``whenwhere flow``). All but
+``path`` and ``label`` may be missing. In a CSV, ``labels``, ``segments`` and ``boxes`` are JSON lists.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def write_clips(clips: Iterable[Clip], path: str | Path) -> Path:
 
 def _row(clip: Clip, folder: Path) -> dict[str, Any]:
     row = asdict(clip) | {"path": os.path.relpath(clip.path, folder), "labels": list(clip.labels)}
+    row["flow"] = os.path.relpath(clip.flow, folder) if clip.flow else None
     return row | {name: list(row[name]) for name in ("segments", "boxes")}
 
 
@@ -136,6 +137,7 @@ def _clip(path: Path, number: int, row: Mapping[str, Any], column: str) -> Clip:
             labels=tuple(nested["labels"]),
             segments=tuple(_segment(item) for item in nested["segments"]),
             boxes=tuple(Box(**{"label": label, **item}) for item in nested["boxes"]),
+            flow=str(path.parent / row["flow"]) if row.get("flow") else None,
             **{name: row.get(name) or None for name in ("split", "group", "source", "licence")},
             **{name: kind(row[name]) if row.get(name) else None for name, kind in _NUMBERS.items()},
         )

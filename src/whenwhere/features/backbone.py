@@ -28,7 +28,10 @@ class BackboneOptions:
     """Which network turns a frame into a map of features.
 
     Attributes:
-        name: any timm model that gives feature maps.
+        name: any timm model that gives feature maps. timm has no BN-Inception (11.3 million parameters), the network of
+            TSN, TRN and UntrimmedNet; ``inception_v3`` stands in for it: the same authors' next version, with batch
+            normalisation after every convolution too, and weights that are maintained; but 23.8 million parameters,
+            and made for inputs of 299 pixels (at 224 its last map is 5 x 5, not 7 x 7).
         weights: ``hub``: timm's own pretrained weights (needs network or its cache); ``glyphs``: the small
             network that ships with the package, for the rendered data; ``random``; or the path of a
             safetensors file or a state dict (.pt, .pth).
@@ -37,6 +40,8 @@ class BackboneOptions:
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
         trainable: fine-tune it with the head instead of keeping it frozen.
+        in_channels: of its input: 3 for pictures, or x and y of each field in a stack of optical flow; set by
+            ``data.modality``.
     """
 
     name: str = "resnet50"
@@ -46,13 +51,18 @@ class BackboneOptions:
     resize: str = "squash"
     frame_size: tuple[int, int] | None = None
     trainable: bool = False
+    in_channels: int = 3
+
+    def __post_init__(self) -> None:
+        if self.in_channels != 3 and (self.in_channels < 2 or self.in_channels % 2):
+            raise ValueError(f"in_channels must be 3, or even for stacks of optical flow, got {self.in_channels}")
 
 
 class Backbone(nn.Module):
     """A timm model cut off at one feature map.
 
     Shape:
-        `(N, 3, size, size)` normalised frames to `(N, C, H, W)`.
+        `(N, 3, size, size)` normalised frames, or `(N, 2 L, size, size)` stacks of optical flow, to `(N, C, H, W)`.
 
     Attributes:
         preprocessing: what the weights expect of their input.
@@ -70,8 +80,14 @@ class Backbone(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # so that random weights are the same when a run is loaded again
             self.model = _create(options, metadata)
+        name, first = _first_convolution(self.model)
+        ready = local is not None and _input_channels(local[0], name) == options.in_channels
+        if options.in_channels != 3 and ready:  # saved by a training on flow
+            _widen(first, options.in_channels)
         if local:
             _load(self.model, local[0], options)
+        if options.in_channels != 3 and not ready:
+            _widen(first, options.in_channels)
         self.preprocessing = _preprocessing(options, metadata, self.model)
         self.channels: int = self.model.feature_info.channels()[-1]
         self.identity = _identity(self.model, self.preprocessing)
@@ -169,24 +185,49 @@ def _load(model: nn.Module, state: dict[str, Tensor], options: BackboneOptions) 
     model.load_state_dict(state, strict=False)
 
 
+def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    return next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+
+
+def _input_channels(state: dict[str, Tensor], convolution: str) -> int | None:
+    weight = state.get(f"{convolution}.weight", state.get(f"module.{convolution}.weight"))
+    return None if weight is None or weight.ndim != 4 else weight.shape[1]
+
+
+def _widen(convolution: nn.Conv2d, channels: int) -> None:
+    """Give a convolution of RGB ``channels`` inputs; each has the mean of the three kernels.
+
+    The cross-modality initialisation of TSN (Wang et al. 2016, Sec. 3.2; tsn-pytorch, ``_construct_flow_model``).
+    """
+    mean = convolution.weight.detach().mean(dim=1, keepdim=True)
+    convolution.weight = nn.Parameter(mean.repeat(1, channels, 1, 1))
+    convolution.in_channels = channels
+
+
 def _preprocessing(options: BackboneOptions, metadata: dict[str, str], model: Any) -> Preprocessing:
-    """Mean, deviation and size from the weights' own record; timm's for its hub weights."""
+    """Mean, deviation and size from the weights' own record; timm's for its hub weights.
+
+    Of flow, as tsn-pytorch: mean 0.5, no motion, and the mean of the deviations of RGB.
+    """
     config = getattr(model, "pretrained_cfg", None) or {}
 
-    def numbers(name: str) -> tuple[float, float, float]:
+    def numbers(name: str) -> tuple[float, ...]:
         values = json.loads(metadata[name]) if name in metadata else config.get(name)
-        return tuple(float(value) for value in values or getattr(Preprocessing, name))  # type: ignore[return-value]
+        return tuple(float(value) for value in values or getattr(Preprocessing, name))
 
+    mean, std = numbers("mean"), numbers("std")
+    flow = options.in_channels != 3
+    if flow and len(std) != options.in_channels:
+        mean, std = (0.5,) * options.in_channels, (sum(std) / len(std),) * options.in_channels
     size = options.size or int(metadata.get("input_size", (config.get("input_size") or (3, 224, 224))[-1]))
-    return Preprocessing(
-        size=size, resize=options.resize, frame_size=options.frame_size, mean=numbers("mean"), std=numbers("std")
-    )
+    return Preprocessing(size=size, resize=options.resize, frame_size=options.frame_size, mean=mean, std=std, flow=flow)
 
 
 def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
     known = asdict(preprocessing)
-    if preprocessing.frame_size is None:
-        del known["frame_size"]  # features stored before there was such an option stay valid
+    for option in ("frame_size", "flow"):
+        if not known[option]:
+            del known[option]  # features stored before there was such an option stay valid
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -16,7 +16,7 @@ from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.features.store import FeatureStore, Precision, StoreSpec, StoreWriter
 from whenwhere.structures import Clip
-from whenwhere.video import VideoError, clip_sampler, read_frames
+from whenwhere.video import InputReader, VideoError, clip_sampler
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ class ClipFeatures:
 
 @torch.inference_mode()
 def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | None = None, batch: int = 32) -> Tensor:
-    """Features `(T, C, H, W)` of displayed frames `(T, 3, height, width)` uint8, on the backbone's device."""
+    """Features `(T, C, H, W)` of frames as read `(T, 3 or 2 L, height, width)` uint8, on the backbone's device."""
     device = next(backbone.parameters()).device
     parts = []
     for chunk in pixels.split(batch):
@@ -78,11 +78,15 @@ def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | 
 
 
 def feature_spec(
-    backbone: Backbone, frames: int, precision: Precision = "float16", fps: float | None = None
+    backbone: Backbone,
+    frames: int,
+    precision: Precision = "float16",
+    fps: float | None = None,
+    reader: InputReader | None = None,
 ) -> StoreSpec:
     """What features of ``frames`` frames, evenly spaced or ``fps`` a second, are, for a store."""
     sampling = f"uniform {frames}" if fps is None else f"window {frames} at {fps:g} fps"
-    return StoreSpec(backbone.identity, sampling, precision)
+    return StoreSpec(backbone.identity, (reader or InputReader()).describe(sampling), precision)
 
 
 def extract(
@@ -94,6 +98,7 @@ def extract(
     precision: Precision = "float16",
     progress: Progress | None = None,
     fps: float | None = None,
+    reader: InputReader | None = None,
 ) -> ClipFeatures:
     """Features of ``frames`` evenly spaced frames of every clip; a clip that cannot be decoded is reported and skipped.
 
@@ -104,14 +109,15 @@ def extract(
         precision: of the store.
         progress: called with clips done and clips in all.
         fps: look at the middle of each clip at this rate instead.
+        reader: what is looked at; None: frames.
 
     Raises:
         VideoError: not one clip can be read.
     """
-    sampler = clip_sampler(frames, fps)
+    sampler, reader = clip_sampler(frames, fps), reader or InputReader()
 
     def features_of(clip: Clip, projection: Projection | None) -> tuple[Tensor, Sequence[float]]:
-        read = read_frames(clip.path, sampler)
+        read = reader(reader.file(clip), sampler)
         return frame_features(read.pixels, backbone, projection).half().cpu(), read.times.tolist()
 
     if folder is None:
@@ -122,9 +128,11 @@ def extract(
             parts.append(done)
             times.append(tuple(seconds))
         return ClipFeatures(torch.stack(parts).contiguous(), tuple(kept), tuple(broken), tuple(times))
-    store = FeatureStore(folder, feature_spec(backbone, frames, precision, fps))
+    store = FeatureStore(folder, feature_spec(backbone, frames, precision, fps, reader))
     hashes = ContentHashes(Path(folder) / HASHES)
-    result = _into_store(clips, store, hashes, lambda clip: features_of(clip, None), progress)
+    result = _into_store(
+        clips, store, lambda clip: hashes.of(reader.file(clip)), lambda clip: features_of(clip, None), progress
+    )
     return replace(result, features=_projected(result.features, projection)) if projection else result
 
 
@@ -149,7 +157,7 @@ def _each(
 def _into_store(
     clips: Sequence[Clip],
     store: FeatureStore,
-    hashes: ContentHashes,
+    digest_of: Callable[[Clip], str],
     features_of: Callable[[Clip], tuple[Tensor, Sequence[float]]],
     progress: Progress | None,
 ) -> ClipFeatures:
@@ -158,7 +166,7 @@ def _into_store(
     with StoreWriter(store) as writer:
 
         def keep(clip: Clip) -> str:
-            digest = hashes.of(clip.path)
+            digest = digest_of(clip)
             if digest not in store:
                 store.refresh()  # another writer may have it by now
             if digest not in store:
@@ -188,15 +196,18 @@ def fit_projection(
     seed: int = 0,
     progress: Progress | None = None,
     fps: float | None = None,
+    reader: InputReader | None = None,
 ) -> Projection:
     """Fit a :class:`Projection` on four frames of up to ``most_clips`` of these (training) clips.
 
     Args:
-        frames, folder, precision, fps: as :func:`extract`; with a store its features are used, and made where missing.
+        frames, folder, precision, fps, reader: as :func:`extract`; with a store its features are used, and made where
+            missing.
     """
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:most_clips].tolist()
     chosen = [clips[index] for index in order]
-    features = extract(chosen, backbone, None, frames if folder else 4, folder, precision, progress, fps).features
+    read = frames if folder else 4
+    features = extract(chosen, backbone, None, read, folder, precision, progress, fps, reader).features
     picked = torch.linspace(0, features.shape[1] - 1, min(4, features.shape[1])).long()
     cells = [features[index][picked].float().permute(0, 2, 3, 1).flatten(0, 2) for index in range(len(features))]
     return Projection.fit(torch.cat(cells), components)

@@ -38,7 +38,7 @@ class StoreSpec:
 
     Attributes:
         backbone: identity of network, weights and preprocessing.
-        sampling: which frames, in words.
+        sampling: which frames, in words, and what was made of them before the backbone.
         precision: ``float16``, or ``int8`` with a scale for each channel of a clip, at half the size.
     """
 
@@ -56,7 +56,7 @@ class Entry:
     """Where a clip's features lie.
 
     Attributes:
-        clip: hash of the video's bytes.
+        clip: hash of the bytes of the file that was read: the video, or its optical flow.
         part: file they are in.
         offset, size: bytes.
         shape: (T, C, H, W).

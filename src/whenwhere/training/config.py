@@ -15,6 +15,7 @@ from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.store import Precision
 from whenwhere.losses import LossOptions
 from whenwhere.models import SoftAttentionLSTMOptions, SpatioTemporalAttentionOptions, UntrimmedNetOptions
+from whenwhere.video import DynamicImageOptions, InputReader, Modality
 
 Options = TypeVar("Options")
 
@@ -27,6 +28,8 @@ class DataOptions:
         source: ``videos``: labelled clips; ``mosaic``: walls made of labelled clips, with known truth;
             ``feature_bank``: walls made of features in one safetensors file; ``synthetic``: rendered clips.
         path: CSV manifest or folder with a folder per class (videos, mosaic), or the bank's file.
+        modality: what is seen of a clip: ``rgb``: its frames; ``flow``: stacks of five fields of optical flow, which
+            the manifest names in the column that ``whenwhere flow`` writes; ``dynamic``: dynamic images.
         background: label of the clips that fill a mosaic's other cells.
         frames: T, frames the model sees of a clip.
         fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the
@@ -44,6 +47,7 @@ class DataOptions:
 
     source: Literal["videos", "mosaic", "feature_bank", "synthetic"] = "videos"
     path: str | None = None
+    modality: Modality = "rgb"
     background: str | None = None
     frames: int = 16
     fps: float | None = None
@@ -57,6 +61,12 @@ class DataOptions:
     workers: int = 0
     mosaic: MosaicOptions = field(default_factory=MosaicOptions)
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
+    dynamic: DynamicImageOptions = field(default_factory=DynamicImageOptions)
+
+    @property
+    def reader(self) -> InputReader:
+        """What reads a clip."""
+        return InputReader(self.modality, self.dynamic)
 
     @property
     def clip_frames(self) -> int:
@@ -139,6 +149,19 @@ class TrainConfig:
     untrimmed_net: UntrimmedNetOptions = field(default_factory=UntrimmedNetOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     fit: FitOptions = field(default_factory=FitOptions)
+
+    def __post_init__(self) -> None:
+        modality, source = self.data.modality, self.data.source
+        if modality != "rgb" and source not in ("videos", "mosaic"):
+            raise ValueError(f"data.modality {modality} is for videos and mosaics; data.source is {source}")
+        channels = self.data.reader.channels
+        if self.backbone.in_channels == BackboneOptions.in_channels != channels:
+            object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, in_channels=channels))
+        if self.backbone.in_channels != channels:
+            raise ValueError(
+                f"backbone.in_channels is {self.backbone.in_channels} and data.modality {modality} has {channels}; "
+                "leave it out"
+            )
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

@@ -80,11 +80,19 @@ def _required_path(options: DataOptions, what: str) -> Path:
     return Path(options.path)
 
 
+def _read(options: DataOptions, what: str) -> list[Clip]:
+    clips = read_clips(_required_path(options, what))
+    if options.modality == "flow" and not any(clip.flow for clip in clips):
+        raise ManifestError(
+            f"{options.path} names no optical flow (column 'flow'), which data.modality flow needs. Compute it with "
+            f"`whenwhere flow --data {options.path} --out FOLDER` and give FOLDER/clips.csv as data.path"
+        )
+    return clips
+
+
 def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     options = config.data
-    clips, several = with_one_label(
-        read_clips(_required_path(options, "a CSV manifest or a folder with a folder per class"))
-    )
+    clips, several = with_one_label(_read(options, "a CSV manifest or a folder with a folder per class"))
     if several:
         log(f"{len(several)} clips with several labels are left out, the first {several[0].path}")
     classes = class_names(clips)
@@ -103,6 +111,7 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
             options.frames,
             seed=config.fit.seed if name == "train" else None,
             truth=split_truth(kept[name], table.times, backbone.preprocessing) if name != "train" else None,
+            mirror=options.modality != "flow",
             consecutive=options.fps is not None,
         )
         for name, table in tables.items()
@@ -121,7 +130,7 @@ def _decoded_videos(
         readable, causes = [], []
         for clip in clips:
             try:
-                probe(clip.path)
+                probe(config.data.reader.file(clip))
                 readable.append(clip)
             except VideoError as error:
                 causes.append((clip.path, str(error)))
@@ -131,7 +140,7 @@ def _decoded_videos(
         if readable:
             kept[name] = readable
             sets[name] = VideoDataset(
-                readable, classes, config.data.frames, backbone.preprocessing, seed, config.data.fps
+                readable, classes, config.data.frames, backbone.preprocessing, seed, config.data.fps, config.data.reader
             )
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
@@ -157,11 +166,11 @@ def _extract_splits(
     projection: Projection | None,
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
     """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
-    cache, components, fps = config.data.cache, config.data.components, config.data.fps
+    cache, components, fps, reader = config.data.cache, config.data.components, config.data.fps, config.data.reader
     if components and projection is None:
         log(f"fitting a projection to {components} channels on training clips")
         projection = fit_projection(
-            splits["train"], backbone, components, frames, cache, config.data.precision, fps=fps
+            splits["train"], backbone, components, frames, cache, config.data.precision, fps=fps, reader=reader
         )
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
@@ -169,7 +178,7 @@ def _extract_splits(
         if not clips:
             continue
         log(f"features of {len(clips)} {name} clips, {frames} frames each")
-        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, fps=fps)
+        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, None, fps, reader)
         check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
         broken += tables[name].broken
     return tables, projection, broken
@@ -178,7 +187,7 @@ def _extract_splits(
 def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Walls of real clips; the class ``background`` fills them and is the class of walls without an action."""
     options = config.data
-    clips = read_clips(_required_path(options, "a manifest of trimmed clips"))
+    clips = _read(options, "a manifest of trimmed clips")
     names = class_names(clips)
     if options.background not in names:
         raise ManifestError(f"data.background must name the class that fills the other cells, one of {list(names)}")

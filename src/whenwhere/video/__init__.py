@@ -1,6 +1,10 @@
 """Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
 
+from whenwhere.video.dynamic_images import DynamicImageOptions, dynamic_image, rank_pooling_weights, read_dynamic_images
+from whenwhere.video.flow import FlowOptions, FlowUnavailableError, dequantize_flow, quantize_flow
+from whenwhere.video.flow_files import FlowRecord, flow_record, read_flow, write_flow
 from whenwhere.video.indexing import VideoError, VideoIndex, VideoInfo, build_index, header_rate
+from whenwhere.video.modality import InputReader, Modality
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
 from whenwhere.video.sampling import (
     Between,
@@ -20,8 +24,14 @@ __all__ = [
     "Area",
     "Augmentation",
     "Between",
+    "DynamicImageOptions",
     "FixedRate",
+    "FlowOptions",
+    "FlowRecord",
+    "FlowUnavailableError",
     "Frames",
+    "InputReader",
+    "Modality",
     "Preprocessing",
     "RandomSegment",
     "Sampler",
@@ -34,6 +44,9 @@ __all__ = [
     "Window",
     "build_index",
     "clip_sampler",
+    "dequantize_flow",
+    "dynamic_image",
+    "flow_record",
     "frames_at",
     "grid_to_pixels",
     "header_rate",
@@ -41,7 +54,12 @@ __all__ = [
     "make_sampler",
     "pixels_to_grid",
     "probe",
+    "quantize_flow",
+    "rank_pooling_weights",
+    "read_dynamic_images",
+    "read_flow",
     "read_frames",
     "resize",
+    "write_flow",
     "write_video",
 ]

@@ -58,18 +58,10 @@ def read_frames(video: str | Path | VideoIndex, sampler: Sampler, generator: tor
     index = video if isinstance(video, VideoIndex) else build_index(video)
     info = index.info
     path = info.path
-    indices = np.sort(np.asarray(sampler(info.timestamps, info.duration, generator)))
-    total = len(info.timestamps)
-    if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):
-        raise VideoError(f"{path}: bad request: expected a list of frame numbers, got {indices!r}; check the sampler")
-    if indices[0] < 0 or indices[-1] >= total:
-        raise VideoError(
-            f"{path}: bad request: frames {indices[0]} to {indices[-1]} asked for, it has 0 to {total - 1}; "
-            "check the sampler"
-        )
+    indices = checked_request(index, sampler, generator)
     pixels = torch.empty((len(indices), 3, info.height, info.width), dtype=torch.uint8)
     missing = set(indices.tolist())
-    for rank, frame in _wanted_frames(index, sorted(missing)):
+    for rank, frame in wanted_frames(index, sorted(missing)):
         image = torch.from_numpy(_to_rgb(index, frame)).permute(2, 0, 1)
         pixels[int(np.searchsorted(indices, rank)) : int(np.searchsorted(indices, rank, side="right"))] = image
         missing.discard(rank)
@@ -79,6 +71,23 @@ def read_frames(video: str | Path | VideoIndex, sampler: Sampler, generator: tor
             f"frame {min(missing)} at {info.timestamps[min(missing)]:.2f} s); the file is damaged: convert it again"
         )
     return Frames(info, pixels, info.timestamps[indices])
+
+
+def checked_request(index: VideoIndex, sampler: Sampler, generator: torch.Generator | None = None) -> np.ndarray:
+    """Sorted numbers `(T,)` of the frames that ``sampler`` picks; VideoError when there are no such frames."""
+    info = index.info
+    indices = np.sort(np.asarray(sampler(info.timestamps, info.duration, generator)))
+    total = len(info.timestamps)
+    if indices.ndim != 1 or len(indices) == 0 or not np.issubdtype(indices.dtype, np.integer):
+        raise VideoError(
+            f"{info.path}: bad request: expected a list of frame numbers, got {indices!r}; check the sampler"
+        )
+    if indices[0] < 0 or indices[-1] >= total:
+        raise VideoError(
+            f"{info.path}: bad request: frames {indices[0]} to {indices[-1]} asked for, it has 0 to {total - 1}; "
+            "check the sampler"
+        )
+    return indices
 
 
 def iter_frames(path: str | Path) -> Iterator[tuple[float, np.ndarray]]:
@@ -112,7 +121,7 @@ def _ranked(index: VideoIndex, frames: Iterator[av.VideoFrame]) -> Iterator[tupl
             yield rank, frame
 
 
-def _wanted_frames(index: VideoIndex, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+def wanted_frames(index: VideoIndex, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
     """Decode the frames whose ranks are ``wanted`` (sorted, unique); leaves out those that cannot be decoded."""
     missing = set(wanted)
     with open_video(index.info.path) as (container, stream):

@@ -27,6 +27,16 @@ def frames_at(timestamps: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(timestamps, np.asarray(times) + _EPSILON, side="right") - 1, 0, None)
 
 
+def windows_around(numbers: np.ndarray, total: int, length: int) -> np.ndarray:
+    """`(T, length)` consecutive frame numbers about each of ``numbers`` `(T,)`, moved to lie within ``total`` frames.
+
+    Of seven frames, five about number 3 are 1 2 3 4 5, about number 0 they are 0 1 2 3 4. Where there are fewer than
+    ``length`` in all, the last is repeated.
+    """
+    starts = np.clip(np.asarray(numbers) - length // 2, 0, max(total - length, 0))
+    return np.minimum(starts[:, None] + np.arange(length), total - 1)
+
+
 def _require(owner: object, condition: bool, expected: str) -> None:
     if not condition:
         raise ValueError(f"{owner}: {expected}")

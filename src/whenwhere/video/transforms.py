@@ -1,4 +1,4 @@
-"""From displayed pixels to what a model takes, and from the model's grid back to displayed pixels."""
+"""From displayed pixels (or flow fields) to what a model takes, and from the model's grid back to displayed pixels."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ Area = tuple[float, float, float, float]
 class Preprocessing:
     """How frames become the input of a model; the mean and deviation are those of ImageNet.
 
+    Below, C is 3, or for stacks of flow fields (x1 y1 x2 y2 ...) as many as ``mean`` has.
+
     Attributes:
         size: the input is ``size`` x ``size`` pixels.
         resize: "squash" resizes the whole frame to the input, as the paper does; "crop" resizes the short side
@@ -28,17 +30,20 @@ class Preprocessing:
         resize_short: pixels; None is ``size / 0.875``, the usual 256 for 224. For "crop" only.
         frame_size: ``(width, height)`` to which whole frames are brought before anything else, as in data sets that
             are kept as pictures of one size (Moments in Time: 340 x 256); None: left as they are.
-        mean, std: of RGB in [0, 1].
+        mean, std: of each channel in [0, 1], `(C,)`.
         interpolation: "bilinear" or "bicubic", both antialiased.
+        flow: channels are displacements; in a mirrored stack those in x change their sign. Their values are kept when
+            the picture is resized, as in TSN: they stay in pixels of the stored field.
     """
 
     size: int = 224
     resize: str = "squash"
     resize_short: int | None = None
     frame_size: tuple[int, int] | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    flow: bool = False
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -51,11 +56,20 @@ class Preprocessing:
             raise ValueError(f"Preprocessing.resize_short {self.resize_short} is smaller than size {self.size}")
         if self.frame_size is not None and (len(self.frame_size) != 2 or min(self.frame_size) < 1):
             raise ValueError(f"Preprocessing.frame_size must be (width, height) or None, got {self.frame_size}")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError(f"Preprocessing needs mean and std > 0 of 3 channels, got {self.mean} and {self.std}")
+        fits = self.channels % 2 == 0 if self.flow else self.channels == 3
+        if not fits or len(self.mean) != len(self.std) or min(self.std) <= 0:
+            expected = "an even number of" if self.flow else "3"
+            raise ValueError(
+                f"Preprocessing needs mean and std > 0 of {expected} channels, got {self.mean} and {self.std}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.mean)
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`(T, 3, H, W)` uint8 -> `(T, 3, size, size)` float32, normalised."""
+        """`(T, C, H, W)` uint8 -> `(T, C, size, size)` float32, normalised."""
         pixels = self.one_size(pixels)
         height, width = pixels.shape[-2:]
         resized_width, resized_height, left, top = self._placement(width, height)
@@ -63,7 +77,7 @@ class Preprocessing:
         return self.normalise(pixels[..., top : top + self.size, left : left + self.size])
 
     def crops(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
-        """`(T, 3, H, W)` uint8 -> `(count, T, 3, size, size)`, normalised; the first is what calling this gives.
+        """`(T, C, H, W)` uint8 -> `(count, T, C, size, size)`, normalised; the first is what calling this gives.
 
         Of frames resized by their short side: 3 are the centre and both ends of the long side, 10 the centre, the four
         corners, and their mirror images (Krizhevsky et al. 2012; TSN).
@@ -86,7 +100,14 @@ class Preprocessing:
         ends = [(0, top), (right, top)] if width >= height else [(left, 0), (left, bottom)]
         places = [(left, top), *(ends if count == 3 else corners)]
         cut = torch.stack([pixels[..., y : y + self.size, x : x + self.size] for x, y in places])
-        return self.normalise(cut if count == 3 else torch.cat([cut, cut.flip(-1)]))
+        return self.normalise(cut if count == 3 else torch.cat([cut, self.mirror(cut)]))
+
+    def mirror(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`(..., C, H, W)` uint8 with left and right exchanged; of flow, x is negated: 255 - x, so 128 becomes 127."""
+        mirrored = pixels.flip(-1)
+        if self.flow:
+            mirrored[..., 0::2, :, :] = 255 - mirrored[..., 0::2, :, :]
+        return mirrored
 
     def one_size(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(..., H, W)` brought to ``frame_size``, if there is one."""
@@ -95,9 +116,9 @@ class Preprocessing:
         return resize(pixels, (self.frame_size[1], self.frame_size[0]), self.interpolation)
 
     def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """`(..., 3, H, W)` uint8 -> float32 with the mean taken off, divided by the deviation."""
-        mean = torch.tensor(self.mean).view(3, 1, 1)
-        std = torch.tensor(self.std).view(3, 1, 1)
+        """`(..., C, H, W)` uint8 -> float32 with the mean taken off, divided by the deviation."""
+        mean = torch.tensor(self.mean).view(-1, 1, 1)
+        std = torch.tensor(self.std).view(-1, 1, 1)
         return (pixels.float() / 255 - mean) / std
 
     def area(self, width: int, height: int) -> Area:
@@ -146,14 +167,22 @@ class Augmentation:
             raise ValueError(f"Augmentation needs flip in [0, 1] and jitter in [0, 1), got {self.flip}, {self.jitter}")
 
     def __call__(self, pixels: torch.Tensor, preprocessing: Preprocessing, generator: torch.Generator) -> torch.Tensor:
-        """`(T, 3, H, W)` uint8 -> `(T, 3, size, size)` float32, normalised; all chance comes from ``generator``."""
+        """`(T, C, H, W)` uint8 -> `(T, C, size, size)` float32, normalised; all chance comes from ``generator``.
+
+        Raises:
+            ValueError: jitter of flow, which has no colours.
+        """
+        if preprocessing.flow and self.jitter > 0:
+            raise ValueError(
+                f"Augmentation.jitter is of colours, which flow has none of; set it to 0, not {self.jitter}"
+            )
         pixels = preprocessing.one_size(pixels)
         height, width = pixels.shape[-2:]
         left, top, cut_width, cut_height = self.draw_cut(width, height, generator)
         pixels = pixels[..., top : top + cut_height, left : left + cut_width]
         pixels = resize(pixels, (preprocessing.size, preprocessing.size), preprocessing.interpolation)
         if _uniform(0, 1, generator) < self.flip:
-            pixels = pixels.flip(-1)
+            pixels = preprocessing.mirror(pixels)
         if self.jitter > 0:
             pixels = self._tint(pixels, generator)
         return preprocessing.normalise(pixels)
