@@ -27,7 +27,7 @@ def bank_setting(bank: Path, epochs: int = 2, **methods: dict[str, Any]) -> Sett
         "fit.batch_size": 8,
         "fit.lr": 5e-3,
     }
-    return Setting("walls of a tiny bank", base, methods)
+    return Setting("walls of a tiny bank", base, methods=methods)
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--epochs", type=int, help="passes over the training clips instead of the recipes'")
     parser.add_argument("--out", type=Path, help="folder of runs, features and tables; default: runs/reproduce[_quick]")
     parser.add_argument("--jobs", type=int, help="runs at once; default: 2 for --quick, else 1")
+    parser.add_argument("--recipes", type=Path, default=Path("recipes"), help="folder of recipes, for published sizes")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--model", type=Path, help="finished run, for figures")
     parser.add_argument("--frames", type=int, default=7, help="columns of a filmstrip, for figures")

@@ -55,7 +55,7 @@ class Job:
         """What must be the same for a run in the folder to be this one."""
         there = self.manifest is not None and self.manifest.is_file()
         digest = content_hash(self.manifest) if there and self.manifest else None
-        return {"config": json.loads(self.config.to_json()), "manifest_sha256": digest, "views": list(self.views)}
+        return {"options": changed_options(self.config), "manifest_sha256": digest, "views": list(self.views)}
 
     @property
     def state(self) -> State:
@@ -138,6 +138,26 @@ class Plan:
         return list({job.folder: job for table in self.tables for job in table.jobs.values()}.values())
 
 
+def changed_options(config: TrainConfig) -> dict[str, object]:
+    """Options that are not the default ones, by name: an option that a later version adds changes no finished run.
+
+    Those that change no number are left out.
+    """
+    ours, usual = _flat(json.loads(config.to_json())), _flat(json.loads(TrainConfig().to_json()))
+    return {
+        key: value
+        for key, value in ours.items()
+        if key not in ("data.cache", "data.workers") and (key not in usual or usual[key] != value)
+    }
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
 def make_job(setting: Setting, method: str, seed: int, out: Path) -> Job:
     """The run of a method.
 
@@ -145,10 +165,7 @@ def make_job(setting: Setting, method: str, seed: int, out: Path) -> Job:
         ValueError: a method or an option that this package does not know.
     """
     config, views = setting.config(method, seed), tuple(setting.views.get(method, ()))
-    said = json.loads(config.to_json())
-    for key in ("cache", "workers"):
-        del said["data"][key]  # they change no number
-    digest = hashlib.sha256(json.dumps([said, views], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([changed_options(config), views], sort_keys=True).encode()).hexdigest()[:12]
     manifest = Path(config.data.path) if setting.manifest and config.data.path else None
     if manifest is not None and manifest.is_dir():
         manifest = next((path for path in sorted(manifest.glob("manifest.*")) if path.is_file()), None)

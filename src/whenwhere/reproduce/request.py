@@ -11,6 +11,7 @@ from whenwhere.datasets.prepare import prepare
 from whenwhere.reproduce.plan import Plan, Step, plan_table
 from whenwhere.reproduce.rows import TABLES
 from whenwhere.reproduce.settings import (
+    FINETUNE,
     Setting,
     knows,
     published_setting,
@@ -41,6 +42,7 @@ class Request:
     methods: list[str] | None = None
     clips: int | None = None
     epochs: int | None = None
+    recipes: Path = Path("recipes")
 
 
 def make_plan(request: Request) -> Plan:
@@ -86,7 +88,9 @@ def _quick(key: str, request: Request) -> Setting:
 def _on_data(key: str, request: Request, manifest: Path) -> Setting:
     scale = request.scale or ("published" if request.dataset else "small")
     if scale == "published":
-        return published_setting(manifest, request.out, request.weights, request.dataset, request.epochs)
+        return published_setting(
+            manifest, request.out, request.weights, request.dataset, request.recipes, request.epochs
+        )
     needs = {"table3": "boxes", "table4": "segments"}.get(key)
     if needs is None or knows(read_clips(manifest), needs):  # type: ignore[arg-type]
         return small_setting(manifest, request.out, request.weights, request.epochs)
@@ -107,4 +111,11 @@ def _steps(setting: Setting, methods: set[str], request: Request) -> list[Step]:
     if flowing and setting.flow is not None:
         flow = ("flow", "--data", str(setting.manifest), "--out", str(setting.flow.parent), "--method", "dis")
         steps.append(Step(flow, setting.flow))
+    finetuned = str(request.out / "finetuned" / "backbone.safetensors")
+    if any(setting.methods.get(method, {}).get("backbone.weights") == finetuned for method in methods):
+        out = str(Path(finetuned).parent)
+        recipe, clips = str(request.recipes / FINETUNE), str(setting.manifest)
+        options = ("--config", recipe, "--data.path", clips, "--backbone.weights", request.weights)
+        finetune = ("finetune", *options, "--out", out, "--resume", "--unmeasured")
+        steps.append(Step(finetune, Path(finetuned)))
     return steps

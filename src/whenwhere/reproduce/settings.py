@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +39,8 @@ class Setting:
     Attributes:
         title: what the numbers are on, in words.
         base: options of all methods, by name: ``{"fit.epochs": 8}``.
-        methods: more for some, by key of ``METHODS``.
+        recipes: options of some methods' published recipes, by key of ``METHODS``; what makes the method comes after.
+        methods: more for some, the last word.
         dataset: as ``prepare`` names it, where the published numbers are on the same data.
         manifest: file or folder whose content the runs stand on; None: rendered.
         views: more arguments of ``evaluate``, by method.
@@ -48,6 +49,7 @@ class Setting:
 
     title: str
     base: Options
+    recipes: Mapping[str, Options] = field(default_factory=dict)
     methods: Mapping[str, Options] = field(default_factory=dict)
     dataset: str | None = None
     manifest: Path | None = None
@@ -60,7 +62,8 @@ class Setting:
         Raises:
             ValueError: a method or an option that this package does not know.
         """
-        changes = {**self.base, **METHODS[method], **self.methods.get(method, {}), "fit.seed": seed}
+        recipe, last = self.recipes.get(method, {}), self.methods.get(method, {})
+        changes = {**self.base, **recipe, **METHODS[method], **last, "fit.seed": seed}
         if changes.get("data.modality") == "flow" and self.flow:
             changes["data.path"] = str(self.flow)
         return with_options(TrainConfig(), changes)
@@ -82,7 +85,7 @@ def quick_setting(out: Path, clips: int = 600, epochs: int = 8) -> Setting:
         "fit.batch_size": 16,
         "fit.lr": 2e-3,
     }
-    return Setting("rendered clips, tier A", base, {method: {"fit.lr": 0.03} for method in LINEAR})
+    return Setting("rendered clips, tier A", base, methods=_baselines())
 
 
 def quick_video_setting(out: Path, epochs: int = 8) -> Setting:
@@ -100,11 +103,10 @@ def quick_video_setting(out: Path, epochs: int = 8) -> Setting:
         "fit.batch_size": 16,
         "fit.lr": 2e-3,
     }
-    methods: dict[str, Options] = {method: {"fit.lr": 0.03} for method in LINEAR}
     return Setting(
         "rendered clips of tier A as files",
         base,
-        methods,
+        methods=_baselines(),
         manifest=out / "clips" / "manifest.csv",
         flow=out / "flow" / "clips.csv",
     )
@@ -126,9 +128,8 @@ def small_setting(manifest: Path, out: Path, weights: str, epochs: int | None = 
         "fit.lr": 1e-3,
         "fit.weight_decay": 0.1,
     }
-    methods: dict[str, Options] = {method: {"fit.lr": 0.03} for method in LINEAR}
     flow = out / "flow" / "clips.csv"
-    return Setting(f"the test clips of {manifest}", base, methods, manifest=manifest, flow=flow)
+    return Setting(f"the test clips of {manifest}", base, methods=_baselines(), manifest=manifest, flow=flow)
 
 
 def wall_setting(
@@ -175,9 +176,22 @@ def wall_setting(
         "fit.weight_decay": 0.05,
     }
     kind = f"mosaics of {rows} x {rows} clips" if rows > 1 else "clips stitched in time"
-    methods: dict[str, Options] = {method: {"fit.lr": 0.03} for method in LINEAR}
     flow = out / "flow" / "clips.csv"
-    return Setting(f"{kind} from the test clips of {manifest}", base, methods, manifest=manifest, flow=flow)
+    return Setting(
+        f"{kind} from the test clips of {manifest}", base, methods=_baselines(), manifest=manifest, flow=flow
+    )
+
+
+def _baselines() -> dict[str, Options]:
+    """Baselines in the size of the small heads: a linear layer needs larger steps than attention."""
+    lstm = {"soft_attention_lstm.hidden": 64, "soft_attention_lstm.layers": 1, "soft_attention_lstm.width": 32}
+    untrimmed = {"untrimmed_net.dropout": 0.5}
+    return {
+        **{method: {"fit.lr": 0.03} for method in LINEAR},
+        "soft_attention_lstm": lstm,
+        "untrimmed_net_soft": {"fit.lr": 0.03, **untrimmed},
+        "untrimmed_net_hard": {"fit.lr": 0.03, **untrimmed},
+    }
 
 
 def _frozen(manifest: Path, out: Path, weights: str) -> dict[str, Any]:
@@ -196,43 +210,87 @@ _PUBLISHED_DATA: dict[str, Options] = {
     "moments": {"data.frames": 15, "data.fps": 5.0, "backbone.frame_size": [340, 256], "backbone.size": 256},
     "thumos14": {"data.fps": 10.0, "data.stored_frames": 100},
 }
+# The recipe each method is published with, in the repository's folder of recipes; paper.yaml for the others.
+RECIPES = {
+    "soft_attention_lstm": "baselines/soft_attention_lstm.yaml",
+    "untrimmed_net_soft": "baselines/untrimmed_net_soft.yaml",
+    "untrimmed_net_hard": "baselines/untrimmed_net_hard.yaml",
+    "frame_average": "baselines/frame_average.yaml",
+    "frame_average_flow": "baselines/bninception_flow.yaml",
+    "frame_average_dynamic": "baselines/dynamic_image.yaml",
+    "tsn": "baselines/tsn_rgb.yaml",
+    "tsn_flow": "baselines/tsn_flow.yaml",
+    "trn": "baselines/trn_rgb.yaml",
+    "trn_flow": "baselines/trn_flow.yaml",
+}
+FINETUNE = "finetune.yaml"
+_ATTENTION = (*(method for method in METHODS if method not in RECIPES), "soft_attention_lstm")
 
 
-def published_setting(manifest: Path, out: Path, weights: str, dataset: str | None, epochs: int | None) -> Setting:
-    """The paper's sizes and schedule (Sec. 4, B.1; recipes/paper.yaml)."""
+def published_setting(
+    manifest: Path, out: Path, weights: str, dataset: str | None, recipes: Path, epochs: int | None = None
+) -> Setting:
+    """The published sizes and schedules, from the recipes; attention stands on a backbone fine-tuned first (Sec. 3.1).
+
+    Raises:
+        ManifestError: no such folder of recipes.
+    """
+    if not (recipes / "paper.yaml").is_file():
+        raise ManifestError(
+            f"no recipes in {recipes}: expected paper.yaml and others there; give the repository's folder as --recipes"
+        )
     base: dict[str, Any] = {
         "data.source": "videos",
         "data.path": str(manifest),
-        "data.frames": 50,
         "data.cache": str(out / "cache"),
-        "data.workers": 8,
         "backbone.weights": weights,
-        "backbone.size": 224,
-        "model.hidden": 512,
-        "model.mask_widths": [1024, 512],
-        "model.dropout": 0.2,
-        "fit.epochs": epochs or 200,
-        "fit.batch_size": 20,
-        "fit.lr": 1e-4,
-        "fit.weight_decay": 1e-4,
-        "fit.patience": 20,
-        **_PUBLISHED_DATA.get(dataset or "", {}),
     }
+    of = {method: _recipe(recipes / RECIPES.get(method, "paper.yaml")) for method in METHODS}
+    sampling = _PUBLISHED_DATA.get(dataset or "", {})
+    finetuned = {**sampling, "backbone.weights": str(out / "finetuned" / "backbone.safetensors")}
+    shorter = {"fit.epochs": epochs} if epochs else {}
+    methods = {method: {**(finetuned if method in _ATTENTION else {}), **shorter} for method in METHODS}
     return Setting(
-        f"{dataset or manifest}, test split", base, dataset=dataset, manifest=manifest, flow=out / "flow" / "clips.csv"
+        f"{dataset or manifest}, test split",
+        base,
+        of,
+        methods,
+        dataset=dataset,
+        manifest=manifest,
+        views=_VIEWS,
+        flow=out / "flow" / "clips.csv",
     )
+
+
+# 25 frames x 10 crops (TSN, Sec. 5.1); the frames are data.eval_frames of the recipes.
+_VIEWS = dict.fromkeys(("tsn", "tsn_flow"), ("--crops", "10"))
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    """Options of a recipe by their names, ``{"fit.lr": 1e-3}``; none where there is no such file yet."""
+    import yaml
+
+    if not path.is_file():
+        return {}
+    flat: dict[str, Any] = {}
+
+    def walk(values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{key}.")
+            else:
+                flat[prefix + key] = value
+
+    walk(yaml.safe_load(path.read_text(encoding="utf-8")), "")
+    for own in ("method", "model.variant", "data.modality"):  # the method's own, not the recipe's
+        flat.pop(own, None)
+    return flat
 
 
 def knows(clips: list[Clip], what: Literal["segments", "boxes"]) -> bool:
     """Whether test clips (all, where there are no splits) say when or where."""
     tested = [clip for clip in clips if clip.split in (None, "test")]
     return any(getattr(clip, what) for clip in tested)
-
-
-def with_changes(setting: Setting, changes: Options) -> Setting:
-    """The setting with options of all methods changed last, whatever the method says."""
-    methods = {method: {**setting.methods.get(method, {}), **changes} for method in METHODS}
-    return replace(setting, base={**setting.base, **changes}, methods=methods)
 
 
 def as_yaml(config: TrainConfig) -> str:
