@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from whenwhere.cli.common import FAILED, USAGE_ERROR, make_parser, say
+from whenwhere.cli.common import FAILED, make_parser, say
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, Namespace
 
     from whenwhere.reproduce.plan import Plan
 
@@ -52,8 +52,30 @@ def reproduce_command(arguments: list[str]) -> int:
     return FAILED if failures or any(result.failed for result in results) else 0
 
 
-def _figures(parsed: object) -> int:
-    raise NotImplementedError
+def _figures(parsed: Namespace) -> int:
+    from whenwhere.datasets.manifest import ManifestError
+    from whenwhere.reproduce.figures import make_figures
+    from whenwhere.reproduce.request import Request, make_plan
+
+    out = parsed.out or Path("runs/reproduce_quick" if parsed.quick else "runs/reproduce")
+    model = parsed.model
+    if model is None:
+        request = Request(
+            ("table1",),
+            out,
+            **{name: parsed.get(name) for name in ("quick", "data", "dataset", "weights", "scale", "clips", "epochs")},
+            methods=["default"],
+        )
+        (job,) = make_plan(request).jobs
+        if job.state != "done":
+            raise ManifestError(
+                f"{job.folder} is not finished: run `whenwhere reproduce table1` first, or give --model"
+            )
+        model = job.folder
+    data = parsed.data if parsed.model else None
+    for path in make_figures(model, data, out / "figures", parsed.frames, log=say):
+        say(f"wrote {path}")
+    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -87,6 +109,3 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--model", type=Path, help="finished run, for figures")
     parser.add_argument("--frames", type=int, default=7, help="columns of a filmstrip, for figures")
     return parser
-
-
-__all__ = ["USAGE_ERROR", "reproduce_command"]

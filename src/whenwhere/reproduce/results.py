@@ -68,7 +68,10 @@ def table_result(plan: TablePlan, seeds: Sequence[int]) -> TableResult:
     measured: dict[str, dict[str, list[Measured]]] = {}
     problems: dict[str, str] = {}
     for row in plan.table.rows:
-        measured[row.name], problems[row.name] = _row(row, plan, said, seeds)
+        try:
+            measured[row.name], problems[row.name] = _row(row, plan, said, seeds)
+        except PredictionsError as error:
+            measured[row.name], problems[row.name] = {}, f"failed: {error}"
     reference = measured.get(plan.table.reference, {})
     rows = []
     for row in plan.table.rows:
@@ -106,8 +109,8 @@ class _Said:
         first = next(iter(parts.values()))
         if any(not torch.equal(part.labels, first.labels) for part in parts.values()):
             raise PredictionsError(f"{' and '.join(parts)} were tested on different clips, so they cannot be fused")
-        total = torch.stack([weight * parts[method].logits.softmax(1) for method, weight in weights.items()]).sum(0)
-        return replace(first, logits=(total / sum(weights.values())).clamp_min(1e-12).log())
+        of = [weight * parts[method].logits.log_softmax(1) for method, weight in weights.items()]
+        return replace(first, logits=torch.stack(of).sum(0) / sum(weights.values()))
 
 
 def _row(row: Row, plan: TablePlan, said: _Said, seeds: Sequence[int]) -> tuple[dict[str, list[Measured]], str]:

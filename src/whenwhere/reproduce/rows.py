@@ -53,7 +53,8 @@ class Row:
         method: key of ``METHODS``; None: not trained.
         published: per cent by the table's published columns; None where the paper has no value.
         modality: as printed in Table 2.
-        fused: methods whose class scores are averaged, with their weights, instead of ``method``.
+        fused: methods whose class scores, before softmax, are averaged with these weights, instead of ``method`` (TSN,
+            Wang et al. 2016, Sec. 3.3: 1 and 1.5).
         answer: whose answer to where and when is scored; a control needs no network.
         rule: how attention is cut, see :class:`~whenwhere.localization.LocalizationOptions`.
         unbuilt: why a row stands as published only.

@@ -263,7 +263,7 @@ def published_setting(
 
 
 # 25 frames x 10 crops (TSN, Sec. 5.1); the frames are data.eval_frames of the recipes.
-_VIEWS = dict.fromkeys(("tsn", "tsn_flow"), ("--crops", "10"))
+_VIEWS = dict.fromkeys(("tsn", "tsn_flow"), ("--crops", "10", "--average", "logits"))
 
 
 def _recipe(path: Path) -> dict[str, Any]:
