@@ -106,6 +106,8 @@ def test_evaluate_prints_controls(run: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "accuracy" in said
     assert "chance 0.500" in said
+    assert main(["evaluate", "--model", str(run), "--clips", "2", "--average", "logits"]) == 0
+    assert "chance 0.500" in capsys.readouterr().out
 
 
 def test_explain_goes_on_past_a_bad_file_and_says_so(run: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tiny_runs import config_for, quiet
 
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluate import evaluate
+from whenwhere.evaluation.class_scores import read_class_scores
 from whenwhere.evaluation.predictions import read_boxes
 from whenwhere.evaluation.protocols import PROTOCOLS
 from whenwhere.features.backbone import BackboneOptions
@@ -66,6 +67,15 @@ def test_the_record_names_what_made_the_numbers(walls: Path) -> None:
     assert all(score["protocol"] and score["controls"] and score["verdict"] for score in record["scores"])
     assert {row["name"] for row in record["classes"]} == {f"class {number}" for number in range(len(record["classes"]))}
     assert 0 <= record["calibration"]["ece"] <= 1
+
+
+def test_class_scores_of_every_clip_are_left_for_fusion(walls: Path, videos: Path) -> None:
+    for run in (walls, videos):
+        scores, record = read_class_scores(run / "scores_test.npz"), scores_of(run)["accuracy"]["estimate"]
+        assert len(scores.clips) == record["count"]
+        assert float((scores.logits.argmax(1) == scores.labels).float().mean()) == pytest.approx(record["value"])
+    boxes = json.loads((videos / "boxes_test.json").read_text())["videos"]
+    assert set(scores.clips) == set(boxes)
 
 
 def test_faithfulness_is_measured_when_asked_for(walls: Path, videos: Path) -> None:

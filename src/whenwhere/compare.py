@@ -28,9 +28,9 @@ def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
     """A recipe with a variant's changes.
 
     Args:
-        variant: ``default`` (no change), ``paper``, the name of a method, or any options as ``key=value+key=value``,
-            for instance ``model.energy=additive+loss.unimodality=0``; changes may follow a name:
-            ``paper+model.energy=joint``.
+        variant: ``default`` (no change), ``paper``, the name of a method such as ``tsn``, or any options as
+            ``key=value+key=value``, for instance ``model.energy=additive+loss.unimodality=0``; changes may
+            follow a name: ``paper+model.energy=joint``.
     """
     name, *changes = variant.split("+")
     if "=" in name:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
+from whenwhere.evaluation.class_scores import save_run_scores
 from whenwhere.evaluation.faithful_scores import faithfulness_scores, some_features
 from whenwhere.evaluation.faithfulness import FaithfulnessOptions
 from whenwhere.evaluation.measure import Predictions, predict
@@ -59,7 +60,8 @@ def evaluate(
     ``metrics_S.json``: every number with interval, protocol and controls, and what made it; ``report_S.html``;
     ``confusion_S.png``;
     ``segments_S.json`` (ActivityNet) and ``boxes_S.json``, predictions for ``whenwhere score``; ``truth_S.json``
-    where it is known when.
+    where it is known when;
+    ``scores_S.npz``: the logits of every clip, for ``whenwhere fuse``.
 
     Args:
         faithful_clips: clips on which faithfulness is measured; 0: not at all.
@@ -88,6 +90,7 @@ def evaluate(
         features, labels = some_features(network, dataset, sanity_clips)
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_json(run / f"metrics_{split}.json", metrics)
+    save_run_scores(run, split, predictions, data.clips.get(split), data.classes)
     _write_predictions(run, split, names, clips, predictions, data)
     matrix = confusion_matrix(predictions.logits, predictions.labels)
     write_figure(draw_confusion_matrix(matrix, data.classes), run / f"confusion_{split}.png")

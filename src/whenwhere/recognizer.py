@@ -59,7 +59,7 @@ class Recognizer:
             )
         self.network, self.record, self.name = network, record, name
         self.classes = record.classes
-        frames, fps = record.config.data.clip_frames, record.config.data.fps
+        frames, fps = record.config.data.seen_frames, record.config.data.fps
         self.sampler, self.window = clip_sampler(frames, fps), frames / fps if fps else None
         preprocessing = network.backbone.preprocessing
         network.backbone.preprocessing = replace(preprocessing, size=preprocessing.size * record.config.data.cells)
@@ -83,7 +83,7 @@ class Recognizer:
     ) -> Explanation:
         """Say what happens in a video, when, and where.
 
-        A long video is looked at in windows, each with as many frames as the model was trained on; how they are put
+        A long video is looked at in windows, each with as many frames as an evaluation looks at; how they are put
         together says :func:`whenwhere.localization.merge_windows`. Then several classes may have segments.
 
         Args:

@@ -81,6 +81,8 @@ def test_crops_of_a_wide_frame() -> None:
 def test_bad_views_are_errors() -> None:
     with pytest.raises(ValueError, match="crops 1, 3 or 10, got 1 and 2"):
         Views(crops=2)
+    with pytest.raises(ValueError, match="average probabilities or logits, not 'scores'"):
+        Views(average="scores")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="need resize: crop"):
         Preprocessing(size=8).crops(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), 3)
 

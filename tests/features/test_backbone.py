@@ -53,6 +53,30 @@ def test_frozen_backbone_keeps_its_batch_statistics_in_training_mode() -> None:
     assert all(parameter.requires_grad for parameter in trainable.parameters())
 
 
+def test_partial_batch_norm_learns_the_first_and_keeps_all_others() -> None:
+    torch.manual_seed(0)
+    backbone = Backbone(replace(SMALL, trainable=True, partial_bn=True)).train()
+    norms = [name for name, module in backbone.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) > 2
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    optimizer = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        backbone(torch.rand(4, 3, 64, 64)).square().mean().backward()
+        optimizer.step()
+    changed = {name for name, value in backbone.state_dict().items() if not torch.equal(value, before[name])}
+    first = {f"{norms[0]}.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+    assert first <= changed
+    assert not {name for name in changed - first if name.startswith(tuple(f"{norm}." for norm in norms[1:]))}
+    assert changed - first == {name for name, p in backbone.named_parameters() if p.requires_grad} - first
+    assert not any(module.training for module in backbone.eval().modules())
+
+
+def test_partial_batch_norm_without_batch_norm_is_an_error() -> None:
+    with pytest.raises(WeightsError, match="partial_bn is for networks with batch norm; test_convnext has none"):
+        Backbone(BackboneOptions(name="test_convnext", weights="random", size=64, trainable=True, partial_bn=True))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_weights_round_trip_through_a_file(tmp_path: Path, suffix: str) -> None:
     source = Backbone(SMALL)

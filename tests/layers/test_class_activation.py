@@ -1,21 +1,35 @@
+"""One map for a linear classifier, whether its weights are given once or by frame."""
+
 from __future__ import annotations
 
+import pytest
 import torch
 
 from whenwhere.layers import class_activation_map
 
 
-def test_a_map_for_each_clip_of_its_own_class() -> None:
-    """What speaks for the class, over the clip's maximum; what speaks against it is 0."""
-    features = torch.zeros(2, 2, 2, 1, 2)
-    features[:, 0, 0, 0, 0], features[:, 1, 0, 0, 1], features[:, 1, 1, 0, 0] = 4.0, 1.0, 3.0
-    weight = torch.tensor([[1.0, -1.0], [0.0, 0.5]], requires_grad=True)
-    maps = class_activation_map(features, weight, torch.tensor([0, 1]))
-    assert maps.shape == (2, 2, 1, 1, 2)
-    assert maps[:, :, 0, 0].tolist() == [[[1.0, 0.0], [0.0, 0.25]], [[0.0, 0.0], [1.0, 0.0]]]
-    assert not maps.requires_grad
+def test_map_is_the_weighted_sum_of_channels_rectified_and_scaled() -> None:
+    torch.manual_seed(0)
+    features, weights = torch.randn(2, 3, 5, 4, 6), torch.randn(2, 5)
+    mask = class_activation_map(features, weights)
+    assert mask.shape == (2, 3, 1, 4, 6)
+    for clip in range(2):
+        expected = sum(weights[clip, c] * features[clip, :, c] for c in range(5)).clamp_min(0)
+        torch.testing.assert_close(mask[clip, :, 0], expected / expected.max())
 
 
-def test_nothing_for_the_class_is_an_empty_map() -> None:
-    maps = class_activation_map(torch.ones(1, 2, 3, 2, 2), -torch.ones(1, 3), torch.tensor([0]))
-    assert torch.equal(maps, torch.zeros(1, 2, 1, 2, 2))
+def test_weights_by_frame_that_are_all_alike_give_the_same_map() -> None:
+    features, weights = torch.randn(2, 3, 5, 4, 6), torch.randn(2, 5)
+    torch.testing.assert_close(
+        class_activation_map(features, weights[:, None].expand(-1, 3, -1)), class_activation_map(features, weights)
+    )
+
+
+@pytest.mark.parametrize("features", [torch.zeros(1, 2, 3, 4, 4), -torch.ones(1, 2, 3, 4, 4)])
+def test_nothing_for_the_class_gives_an_empty_finite_map(features: torch.Tensor) -> None:
+    assert torch.equal(class_activation_map(features, torch.ones(1, 3)), torch.zeros(1, 2, 1, 4, 4))
+
+
+def test_map_has_no_gradient() -> None:
+    features, weights = torch.randn(1, 2, 3, 4, 4, requires_grad=True), torch.randn(1, 3, requires_grad=True)
+    assert not class_activation_map(features, weights).requires_grad

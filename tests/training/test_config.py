@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import typing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import torch
 
 from whenwhere.cli.common import add_config, make_parser, parsed_config
 from whenwhere.features.backbone import BackboneOptions
+from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import build_head
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig, options_from
-from whenwhere.training.loop import _terms
+from whenwhere.training.loop import _terms, make_optimizer
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
 
@@ -31,6 +33,32 @@ def test_bad_values_are_errors() -> None:
         FitOptions(ema=1.5)
     with pytest.raises(ValueError, match="at least 1"):
         FitOptions(epochs=0)
+    with pytest.raises(ValueError, match=r"schedule step needs fit\.milestones.*got schedule step and milestones \[\]"):
+        FitOptions(schedule="step")
+    with pytest.raises(ValueError, match=r"got schedule cosine and milestones \[3\]"):
+        FitOptions(milestones=(3,))
+    for milestones in ((60, 30), (0, 3), (3, 3)):
+        with pytest.raises(ValueError, match=r"rising epochs from 1 on, got"):
+            FitOptions(schedule="step", milestones=milestones)
+
+
+def test_frames_of_evaluation_are_those_of_training_unless_told() -> None:
+    assert DataOptions(frames=3).seen_frames == 3
+    options = DataOptions(frames=3, eval_frames=25)
+    assert (options.clip_frames, options.seen_frames) == (3, 25)
+    with pytest.raises(ValueError, match=r"eval_frames is for data\.source videos; clips of source mosaic"):
+        DataOptions(source="mosaic", eval_frames=25)
+    with pytest.raises(ValueError, match=r"stored_frames is 24, but .* asks for 25"):
+        DataOptions(frames=3, eval_frames=25, stored_frames=24)
+    with pytest.raises(ValueError, match="eval_frames must be at least 1"):
+        DataOptions(eval_frames=0)
+
+
+def test_every_method_can_be_named_and_has_its_options() -> None:
+    assert typing.get_args(typing.get_type_hints(TrainConfig)["method"]) == tuple(METHODS)
+    for method in METHODS:
+        head = build_head(TrainConfig(method=method), channels=16, classes=3)  # type: ignore[arg-type]
+        assert isinstance(head, METHODS[method])
 
 
 def test_the_modality_sets_the_channels_of_the_backbone() -> None:
@@ -64,7 +92,7 @@ def test_every_recipe_takes_a_step(recipe: Path) -> None:
     config = read(recipe)
     head = build_head(config, channels=16, classes=3)
     before = {name: value.detach().clone() for name, value in head.named_parameters()}
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.fit.lr, weight_decay=config.fit.weight_decay)
+    optimizer = make_optimizer(head.parameters(), config.fit)
     output = head(torch.rand(2, min(config.data.clip_frames, 8), 16, 4, 4))
     terms = _terms(config.method, output, torch.tensor([0, 2]), config.loss.resolved(config.model.variant))
     terms["total"].backward()

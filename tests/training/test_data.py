@@ -86,6 +86,24 @@ def test_features_are_made_once_and_are_the_same_from_the_store(
         assert all(torch.equal(a["features"], b["features"]) for a, b in zip(first.test, memory.test, strict=True))
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_more_frames_at_evaluation_than_in_training(folder: Path, trainable: bool) -> None:
+    config = config_for(folder, eval_frames=5)
+    config = replace(config, backbone=replace(config.backbone, trainable=trainable))
+    data, kind = build_data(config, quiet), "frames" if trainable else "features"
+    assert len(data.train[0][kind]) == 3
+    sample = data.test[0]
+    assert len(sample[kind]) == 5
+    if not trainable:
+        assert data.train.features.shape[1] == 5
+        assert sample["times"].shape == (5,)
+
+
+def test_fewer_frames_at_evaluation_than_in_training(folder: Path) -> None:
+    data = build_data(config_for(folder, eval_frames=2), quiet)
+    assert (len(data.train[0]["features"]), len(data.test[0]["features"])) == (3, 2)
+
+
 def test_mosaics_from_a_store(folder: Path, tmp_path: Path) -> None:
     mosaic = MosaicOptions(frames=6, action_frames=(2, 3), clips=4, eval_clips=4, train_grid=(1, 1), absent=0.5)
     config = config_for(folder, cache=str(tmp_path), background="dark", mosaic=mosaic, stored_frames=4)

@@ -42,6 +42,27 @@ def score_command(arguments: list[str]) -> int:
     return 0
 
 
+def fuse_command(arguments: list[str]) -> int:
+    parser = make_parser("fuse")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of evaluated runs, two or more")
+    parser.add_argument("--weights", type=float, nargs="+", help="one each; default: equal; TSN: 1 RGB, 1.5 flow")
+    parser.add_argument("--split", default="test", choices=["train", "val", "test"], help="of their evaluations")
+    parser.add_argument(
+        "--average", default="logits", choices=["logits", "probabilities"], help="what is added up; TSN and TRN: logits"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores and metrics of the sum")
+    parsed = parser.parse_args(arguments)
+    from whenwhere.evaluation.late_fusion import fuse_runs
+    from whenwhere.evaluation.tables import print_scores
+
+    weights = parsed.weights or [1.0] * len(parsed.runs)
+    scores = fuse_runs(parsed.runs, weights, parsed.split, parsed.average, parsed.out)
+    title = " + ".join(f"{weight:g} x {run}" for run, weight in zip(parsed.runs, weights))
+    print_scores(scores, f"{title}, {parsed.split} split")
+    say(f"wrote {parsed.out / f'metrics_{parsed.split}.json'}")
+    return 0
+
+
 def _parser(protocols: list[str]) -> ArgumentParser:
     from whenwhere.evaluation.protocol_result import RESAMPLES
 

@@ -113,6 +113,8 @@ def evaluate_command(arguments: list[str]) -> int:
     parser.add_argument(
         "--predictions", type=Path, help="write all it says of every clip to this .safetensors file, and no more"
     )
+    averages = ["probabilities", "logits"]
+    parser.add_argument("--average", default=averages[0], choices=averages, help="of clips and crops; TSN: logits")
     parsed = parser.parse_args(arguments)
     from whenwhere.datasets.loader import Views
     from whenwhere.datasets.manifest import ManifestError
@@ -129,7 +131,7 @@ def evaluate_command(arguments: list[str]) -> int:
     if getattr(data, parsed.split) is None:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
-    _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops))
+    _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops, parsed.average))
     if parsed.predictions is not None:
         from whenwhere.evaluation.measure import predict
         from whenwhere.evaluation.recorded import save_predictions
@@ -144,10 +146,10 @@ def evaluate_command(arguments: list[str]) -> int:
 
 
 def _look_more_often(dataset: Any, views: Views) -> None:
-    from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
+    from whenwhere.datasets.loader import FeatureDataset, VideoDataset
     from whenwhere.datasets.manifest import ManifestError
 
-    if views == Views():
+    if views.count == 1:
         return
     if not isinstance(dataset, (FeatureDataset, VideoDataset)):
         raise ManifestError("several views are for videos; mosaics and rendered clips are looked at once")

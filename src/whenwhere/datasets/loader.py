@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,19 +25,27 @@ from whenwhere.video import (
 
 @dataclass(frozen=True)
 class Views:
-    """How often an evaluation looks at each video; probabilities are averaged.
+    """How often an evaluation looks at each video.
 
     Attributes:
         clips: draws of frames, at evenly spaced moments of the T stretches.
         crops: 1, 3 or 10 pieces of the frame, see :meth:`Preprocessing.crops`.
+        average: what of several views is averaged: ``probabilities``, or ``logits``, before softmax, as TSN does.
     """
 
     clips: int = 1
     crops: int = 1
+    average: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
         if self.clips < 1 or self.crops not in (1, 3, 10):
             raise ValueError(f"views need clips >= 1 and crops 1, 3 or 10, got {self.clips} and {self.crops}")
+        if self.average not in ("probabilities", "logits"):
+            raise ValueError(f"views average probabilities or logits, not {self.average!r}")
+
+    @property
+    def count(self) -> int:
+        return self.clips * self.crops
 
     @property
     def moments(self) -> list[float]:
@@ -181,7 +189,7 @@ class VideoDataset(Dataset):
         return views if len(views) > 1 else views[0]
 
     def _nothing(self) -> Tensor:
-        count = self.views.clips * self.views.crops
+        count = self.views.count
         shape = (self.frames, self.preprocessing.channels, self.preprocessing.size, self.preprocessing.size)
         return torch.zeros((count, *shape) if count > 1 else shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,23 +50,23 @@ class Predictions:
 
 @torch.no_grad()
 def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0) -> Predictions:
-    """Run ``network`` over ``dataset``; of several views of a video the probabilities are averaged."""
+    """Run ``network`` over ``dataset``; several views of a video are averaged, and count as samples of a batch."""
     network.eval()
     device = next(network.head.parameters()).device
     views: Views = getattr(dataset, "views", Views())
     columns: dict[str, list[Tensor]] = {}
     broken: list[str] = []
-    for loaded in DataLoader(dataset, batch_size, num_workers=workers):
+    for loaded in DataLoader(dataset, max(1, batch_size // views.count), num_workers=workers):
         whole, causes = readable(loaded)
         broken += causes
         if not len(whole["label"]):
             continue
         batch = {name: value.to(device) for name, value in whole.items()}
-        if views != Views():
+        if views.count > 1:
             batch |= {name: batch[name].flatten(0, 1) for name in ("features", "frames") if name in batch}
         features = network.features(batch)
         row: dict[str, Tensor] = {}
-        if {"active", "boxes"} & batch.keys() and views == Views():
+        if {"active", "boxes"} & batch.keys() and views.count == 1:
             output, row["evidence"] = class_evidence(network.head, features, batch["label"])
             row["grad_cam"] = grad_cam(network.head, features, batch["label"])[1]
             row["difference"] = frame_difference(features)
@@ -89,8 +90,10 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
 
 
 def _average_views(output: AttentionOutput, videos: int, views: Views) -> AttentionOutput:
-    """Mean probabilities of each video's views, as logits; attention of the middle one."""
+    """Mean probabilities of each video's views, as logits, or their mean logits; attention of the middle one."""
     if len(output.logits) == videos:
         return output
     logits, mask, weights = (value.unflatten(0, (videos, -1)) for value in output[:3])
-    return AttentionOutput(logits.softmax(-1).mean(1).log(), mask[:, views.middle], weights[:, views.middle])
+    of_probabilities = logits.log_softmax(-1).logsumexp(1) - math.log(views.count)
+    mean = logits.mean(1) if views.average == "logits" else of_probabilities
+    return AttentionOutput(mean, mask[:, views.middle], weights[:, views.middle])

@@ -42,6 +42,8 @@ class BackboneOptions:
         trainable: fine-tune it with the head instead of keeping it frozen.
         in_channels: of its input: 3 for pictures, or x and y of each field in a stack of optical flow; set by
             ``data.modality``.
+        partial_bn: of a trainable backbone only the first batch norm learns and follows its batches; all others keep
+            statistics, scale and shift (TSN, Wang et al. 2016, Sec. 3.2). In a frozen one all of them do.
     """
 
     name: str = "resnet50"
@@ -52,6 +54,7 @@ class BackboneOptions:
     frame_size: tuple[int, int] | None = None
     trainable: bool = False
     in_channels: int = 3
+    partial_bn: bool = False
 
     def __post_init__(self) -> None:
         if self.in_channels != 3 and (self.in_channels < 2 or self.in_channels % 2):
@@ -91,12 +94,18 @@ class Backbone(nn.Module):
         self.preprocessing = _preprocessing(options, metadata, self.model)
         self.channels: int = self.model.feature_info.channels()[-1]
         self.identity = _identity(self.model, self.preprocessing)
+        self._kept_norms = _batch_norms_but_the_first(self.model, options.name) if options.partial_bn else []
+        for norm in self._kept_norms:
+            norm.requires_grad_(False)
         if not options.trainable:
             self.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Backbone:
-        """A frozen backbone stays in evaluation mode, so its batch statistics do not drift."""
-        return super().train(mode and self.options.trainable)
+        """A frozen backbone stays in evaluation mode, so its batch statistics do not drift; so do norms that are."""
+        super().train(mode and self.options.trainable)
+        for norm in self._kept_norms:
+            norm.eval()
+        return self
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.model(frames)[-1]
@@ -159,6 +168,14 @@ def _create(options: BackboneOptions, metadata: dict[str, str]) -> Any:
     if "first 1x1" in metadata.get("stride", ""):
         _stride_in_first_convolution(model)
     return model
+
+
+def _batch_norms_but_the_first(model: nn.Module, name: str) -> list[nn.Module]:
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    norms: list[nn.Module] = [module for module in model.modules() if isinstance(module, kinds)]
+    if not norms:
+        raise WeightsError(f"backbone.partial_bn is for networks with batch norm; {name} has none: leave it out")
+    return norms[1:]
 
 
 def _stride_in_first_convolution(model: nn.Module) -> None:

@@ -10,17 +10,24 @@ from whenwhere.models.spatio_temporal_attention import (
     SpatioTemporalAttention,
     SpatioTemporalAttentionOptions,
 )
+from whenwhere.models.trn import TRN, TRNOptions
+from whenwhere.models.tsn import TSN, TSNOptions
 from whenwhere.models.untrimmed_net import UntrimmedNet, UntrimmedNetOptions
 
+# By the names a configuration calls them.
 METHODS: dict[str, type[nn.Module]] = {
+    "spatio_temporal_attention": SpatioTemporalAttention,
     "frame_average": FrameAverage,
     "soft_attention_lstm": SoftAttentionLSTM,
-    "spatio_temporal_attention": SpatioTemporalAttention,
+    "tsn": TSN,
+    "trn": TRN,
     "untrimmed_net": UntrimmedNet,
 }
 
 __all__ = [
     "METHODS",
+    "TRN",
+    "TSN",
     "AttentionOutput",
     "FrameAverage",
     "Network",
@@ -28,6 +35,8 @@ __all__ = [
     "SoftAttentionLSTMOptions",
     "SpatioTemporalAttention",
     "SpatioTemporalAttentionOptions",
+    "TRNOptions",
+    "TSNOptions",
     "UntrimmedNet",
     "UntrimmedNetOptions",
 ]

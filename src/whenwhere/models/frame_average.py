@@ -11,8 +11,8 @@ from whenwhere.models.spatio_temporal_attention import AttentionOutput
 class FrameAverage(nn.Module):
     """Average pooling over space and time, then a linear classifier.
 
-    It has no attention of its own: its "mask" is the :func:`class_activation_map` of the predicted class, its weights
-    are uniform.
+    It has no attention of its own: its "mask" is the class activation map of the predicted class
+    (Zhou et al. 2016; for this architecture Grad-CAM is the same map), its weights are uniform.
 
     Shape:
         features `(B, T, C, H, W)` to :class:`AttentionOutput`.
@@ -25,6 +25,6 @@ class FrameAverage(nn.Module):
 
     def forward(self, features: Tensor) -> AttentionOutput:
         logits = self.classifier(self.dropout(features.mean(dim=(1, 3, 4))))
-        mask = class_activation_map(features, self.classifier.weight, logits.argmax(1))
+        mask = class_activation_map(features, self.classifier.weight[logits.argmax(1)])
         weights = logits.new_full((len(features), 1, features.shape[1]), 1 / features.shape[1])
         return AttentionOutput(logits, mask, weights)

@@ -76,7 +76,7 @@ class UntrimmedNet(nn.Module):
             logits, weights = select_softly(scores, self.attention(pooled).squeeze(-1))
         else:
             logits, weights = select_hard(scores, self.options.top)
-        mask = class_activation_map(features, self.classifier.weight, logits.argmax(1))
+        mask = class_activation_map(features, self.classifier.weight[logits.argmax(1)])
         return AttentionOutput(logits, mask, weights.unsqueeze(1), scores.log_softmax(-1))
 
 

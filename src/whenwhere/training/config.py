@@ -14,7 +14,13 @@ from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.store import Precision
 from whenwhere.losses import LossOptions
-from whenwhere.models import SoftAttentionLSTMOptions, SpatioTemporalAttentionOptions, UntrimmedNetOptions
+from whenwhere.models import (
+    SoftAttentionLSTMOptions,
+    SpatioTemporalAttentionOptions,
+    TRNOptions,
+    TSNOptions,
+    UntrimmedNetOptions,
+)
 from whenwhere.video import DynamicImageOptions, InputReader, Modality
 
 Options = TypeVar("Options")
@@ -32,9 +38,10 @@ class DataOptions:
             the manifest names in the column that ``whenwhere flow`` writes; ``dynamic``: dynamic images.
         background: label of the clips that fill a mosaic's other cells.
         frames: T, frames the model sees of a clip.
+        eval_frames: T in validation, test and use, where it differs from training, for ``videos``; None: ``frames``.
         fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the
             middle; None: T over the clip's whole length.
-        stored_frames: frames kept of each clip; training draws T of them. None: T, for mosaics 24.
+        stored_frames: frames kept of each clip; training draws T of them. None: the greater T, for mosaics 24.
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
         split_seed: of that draw.
@@ -50,6 +57,7 @@ class DataOptions:
     modality: Modality = "rgb"
     background: str | None = None
     frames: int = 16
+    eval_frames: int | None = None
     fps: float | None = None
     stored_frames: int | None = None
     components: int | None = None
@@ -62,6 +70,23 @@ class DataOptions:
     mosaic: MosaicOptions = field(default_factory=MosaicOptions)
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
     dynamic: DynamicImageOptions = field(default_factory=DynamicImageOptions)
+
+    def __post_init__(self) -> None:
+        most = max(self.frames, self.eval_frames or 0)
+        if self.source == "videos" and self.stored_frames is not None and self.stored_frames < most:
+            raise ValueError(
+                f"data.stored_frames is {self.stored_frames}, but data.frames or data.eval_frames asks for {most}: "
+                "store at least as many"
+            )
+        if self.eval_frames is None:
+            return
+        if self.source != "videos":
+            raise ValueError(
+                f"data.eval_frames is for data.source videos; clips of source {self.source} are made with their number "
+                "of frames: leave data.eval_frames out"
+            )
+        if self.eval_frames < 1:
+            raise ValueError(f"data.eval_frames must be at least 1, got {self.eval_frames}")
 
     @property
     def reader(self) -> InputReader:
@@ -76,6 +101,11 @@ class DataOptions:
             "feature_bank": self.mosaic.frames,
             "synthetic": self.synthetic.frames,
         }.get(self.source, self.frames)
+
+    @property
+    def seen_frames(self) -> int:
+        """T in validation, test and use, whatever the source."""
+        return self.eval_frames or self.clip_frames
 
     @property
     def cells(self) -> int:
@@ -93,8 +123,11 @@ class FitOptions:
         accumulate: steps whose gradients are summed before an update.
         lr: peak learning rate of the head.
         backbone_lr: peak learning rate of a trainable backbone.
-        weight_decay: of AdamW.
-        warmup: share of training over which the rate rises, before it falls as a cosine.
+        optimizer: ``adamw``, ``adam``, or ``sgd`` with momentum 0.9.
+        weight_decay: of the optimizer; with ``adam`` and ``sgd`` it is part of the gradient.
+        schedule: how the rate falls after its rise: ``cosine`` to 0, or ``step``: to a tenth at every milestone.
+        milestones: epochs after which ``step`` divides the rate by 10; those after the last epoch are never reached.
+        warmup: share of training over which the rate rises, before it falls.
         clip_norm: largest gradient norm; 0: no clipping.
         precision: of Lightning Fabric: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         ema: decay of a moving average of the weights, used for validation and kept; 0: none.
@@ -111,7 +144,10 @@ class FitOptions:
     accumulate: int = 1
     lr: float = 1e-3
     backbone_lr: float = 1e-4
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = 1e-2
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: tuple[int, ...] = ()
     warmup: float = 0.1
     clip_norm: float = 1.0
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
@@ -127,6 +163,13 @@ class FitOptions:
             raise ValueError("epochs, batch_size and accumulate must be at least 1")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in [0, 1), got {self.ema}")
+        if bool(self.milestones) != (self.schedule == "step"):
+            raise ValueError(
+                "fit.schedule step needs fit.milestones, and they need it; "
+                f"got schedule {self.schedule} and milestones {list(self.milestones)}"
+            )
+        if list(self.milestones) != sorted({epoch for epoch in self.milestones if epoch >= 1}):
+            raise ValueError(f"fit.milestones must be rising epochs from 1 on, got {list(self.milestones)}")
 
 
 @dataclass(frozen=True)
@@ -139,13 +182,15 @@ class TrainConfig:
         model: of spatio_temporal_attention; of frame_average its dropout.
     """
 
-    method: Literal["spatio_temporal_attention", "frame_average", "soft_attention_lstm", "untrimmed_net"] = (
-        "spatio_temporal_attention"
-    )
+    method: Literal[
+        "spatio_temporal_attention", "frame_average", "soft_attention_lstm", "tsn", "trn", "untrimmed_net"
+    ] = "spatio_temporal_attention"
     data: DataOptions = field(default_factory=DataOptions)
     backbone: BackboneOptions = field(default_factory=BackboneOptions)
     model: SpatioTemporalAttentionOptions = field(default_factory=SpatioTemporalAttentionOptions)
     soft_attention_lstm: SoftAttentionLSTMOptions = field(default_factory=SoftAttentionLSTMOptions)
+    tsn: TSNOptions = field(default_factory=TSNOptions)
+    trn: TRNOptions = field(default_factory=TRNOptions)
     untrimmed_net: UntrimmedNetOptions = field(default_factory=UntrimmedNetOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     fit: FitOptions = field(default_factory=FitOptions)

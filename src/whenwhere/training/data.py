@@ -101,14 +101,14 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     if config.backbone.trainable:
         return _decoded_videos(config, splits, classes, backbone)
     tables, projection, broken = _extract_splits(
-        config, splits, backbone, options.stored_frames or options.frames, log, known
+        config, splits, backbone, options.stored_frames or max(options.frames, options.seen_frames), log, known
     )
     kept = {name: [splits[name][index] for index in table.kept] for name, table in tables.items()}
     sets = {
         name: FeatureDataset(
             table.features,
             torch.tensor([classes.index(str(clip.label)) for clip in kept[name]]),
-            options.frames,
+            options.frames if name == "train" else options.seen_frames,
             seed=config.fit.seed if name == "train" else None,
             truth=split_truth(kept[name], table.times, backbone.preprocessing) if name != "train" else None,
             mirror=options.modality != "flow",
@@ -136,12 +136,12 @@ def _decoded_videos(
                 causes.append((clip.path, str(error)))
         check_broken(causes, len(clips), config.data.max_broken, name)
         broken += causes
-        seed = config.fit.seed if name == "train" else None
+        training = name == "train"
+        seed, frames = (config.fit.seed, config.data.frames) if training else (None, config.data.seen_frames)
         if readable:
             kept[name] = readable
-            sets[name] = VideoDataset(
-                readable, classes, config.data.frames, backbone.preprocessing, seed, config.data.fps, config.data.reader
-            )
+            rate, reader = config.data.fps, config.data.reader
+            sets[name] = VideoDataset(readable, classes, frames, backbone.preprocessing, seed, rate, reader)
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
     val, test = sets.get("val"), sets.get("test")

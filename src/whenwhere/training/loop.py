@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,16 @@ from whenwhere.training.health import attention_health, health_warning
 from whenwhere.training.logs import RunLog
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Rate of update ``step`` of ``steps``: a linear rise over the share ``warmup``, then a cosine to 0."""
+def learning_rate(step: int, steps: int, peak: float, warmup: float, milestones: Sequence[int] = ()) -> float:
+    """Rate of update ``step`` of ``steps``: a linear rise over the share ``warmup``, then a cosine to 0.
+
+    With ``milestones``, numbers of updates, a tenth of the rate after each of them instead of the cosine.
+    """
     rising = max(1, round(steps * warmup))
     if step < rising:
         return peak * (step + 1) / rising
+    if milestones:
+        return peak * 0.1 ** sum(step >= milestone for milestone in milestones)
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
@@ -71,7 +76,7 @@ class Run:
         identity = data.backbone.identity if data.backbone else ""
         self.record = ModelRecord(config, data.classes, data.channels, identity)
         self.loss: LossOptions = config.loss.resolved(config.model.variant)
-        optimizer = torch.optim.AdamW(_parameter_groups(network, config.fit), weight_decay=config.fit.weight_decay)
+        optimizer = make_optimizer(_parameter_groups(network, config.fit), config.fit)
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.fit.ema), use_buffers=True)
@@ -81,7 +86,8 @@ class Run:
         self.at = Progress()
         self.broken: dict[str, dict[str, str]] = {}
         self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
-        self.updates = config.fit.epochs * math.ceil(self.batches / config.fit.accumulate)
+        each = math.ceil(self.batches / config.fit.accumulate)
+        self.updates, self.milestones = config.fit.epochs * each, [epoch * each for epoch in config.fit.milestones]
         self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
 
     def fit(self) -> None:
@@ -130,7 +136,7 @@ class Run:
     def _set_rates(self) -> None:
         fit = self.config.fit
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.at.update, self.updates, group["peak"], fit.warmup)
+            group["lr"] = learning_rate(self.at.update, self.updates, group["peak"], fit.warmup, self.milestones)
 
     def _update(self) -> None:
         if self.config.fit.clip_norm:
@@ -159,7 +165,7 @@ class Run:
             means.add(row, len(batch["label"]))
         values = means.values()
         warning = health_warning({name.removeprefix("health/"): value for name, value in values.items()})
-        if warning and self.config.method == "spatio_temporal_attention":
+        if warning and isinstance(self.bare.head, SpatioTemporalAttention):
             self.log.warn(f"epoch {self.at.epoch + 1}: attention is dead: {warning}")
         return values
 
@@ -221,6 +227,8 @@ class Run:
             dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
             order = epoch_order(clips, self.config.fit.seed, self.at.epoch)
             dataset = Subset(dataset, order[self.at.batch * size :])
+        else:  # as many frames at a time as in training
+            size = max(1, size * self.config.data.clip_frames // self.config.data.seen_frames)
         loader = DataLoader(
             dataset,
             size,
@@ -276,6 +284,14 @@ def _terms(
     return attention_loss(output.logits, label, output.mask, output.weights, options, progress)
 
 
+def make_optimizer(parameters: Iterable[Any], fit: FitOptions) -> torch.optim.Optimizer:
+    """What ``fit.optimizer`` names, over parameters or groups of them that bring their rates."""
+    if fit.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=fit.lr, momentum=0.9, weight_decay=fit.weight_decay)
+    kind = torch.optim.Adam if fit.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=fit.lr, weight_decay=fit.weight_decay)
+
+
 def _accuracy(logits: Tensor, label: Tensor) -> float:
     return float((logits.argmax(1) == label).float().mean())
 
@@ -283,6 +299,6 @@ def _accuracy(logits: Tensor, label: Tensor) -> float:
 def _parameter_groups(network: Network, fit: FitOptions) -> list[dict[str, Any]]:
     groups = [{"params": list(network.head.parameters()), "peak": fit.lr, "lr": fit.lr}]
     if network.backbone is not None and network.backbone.options.trainable:
-        backbone = list(network.backbone.parameters())
+        backbone = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
         groups.append({"params": backbone, "peak": fit.backbone_lr, "lr": fit.backbone_lr})
     return groups
