@@ -49,6 +49,8 @@ class Job:
     def features(self) -> str:
         """What its frozen features are made of: runs that have it in common share them."""
         said = json.loads(self.config.to_json())
+        if said["data"]["stored_frames"]:
+            del said["data"]["frames"], said["data"]["eval_frames"]  # drawn from what is stored
         return json.dumps([said["data"], said["backbone"]], sort_keys=True)
 
     def record(self) -> dict[str, object]:

@@ -94,6 +94,7 @@ def quick_video_setting(out: Path, epochs: int = 8) -> Setting:
         "data.source": "videos",
         "data.path": str(out / "clips" / "manifest.csv"),
         "data.frames": 12,
+        "data.stored_frames": 12,
         "data.val_share": 0.0,
         "data.cache": str(out / "cache"),
         "backbone.weights": "glyphs",
@@ -106,7 +107,7 @@ def quick_video_setting(out: Path, epochs: int = 8) -> Setting:
     return Setting(
         "rendered clips of tier A as files",
         base,
-        methods=_baselines(),
+        methods=_baselines(12),
         manifest=out / "clips" / "manifest.csv",
         flow=out / "flow" / "clips.csv",
     )
@@ -129,7 +130,7 @@ def small_setting(manifest: Path, out: Path, weights: str, epochs: int | None = 
         "fit.weight_decay": 0.1,
     }
     flow = out / "flow" / "clips.csv"
-    return Setting(f"the test clips of {manifest}", base, methods=_baselines(), manifest=manifest, flow=flow)
+    return Setting(f"the test clips of {manifest}", base, methods=_baselines(24), manifest=manifest, flow=flow)
 
 
 def wall_setting(
@@ -182,16 +183,34 @@ def wall_setting(
     )
 
 
-def _baselines() -> dict[str, Options]:
-    """Baselines in the size of the small heads: a linear layer needs larger steps than attention."""
-    lstm = {"soft_attention_lstm.hidden": 64, "soft_attention_lstm.layers": 1, "soft_attention_lstm.width": 32}
-    untrimmed = {"untrimmed_net.dropout": 0.5}
-    return {
-        **{method: {"fit.lr": 0.03} for method in LINEAR},
-        "soft_attention_lstm": lstm,
-        "untrimmed_net_soft": {"fit.lr": 0.03, **untrimmed},
-        "untrimmed_net_hard": {"fit.lr": 0.03, **untrimmed},
+def _baselines(stored: int | None = None) -> dict[str, Options]:
+    """Baselines in the size of the small heads: a linear layer needs larger steps than attention.
+
+    Args:
+        stored: frames of each clip that features are kept of, for ``data.source`` videos; then those methods that are
+            trained on a few frames and tested on many are so here, too.
+    """
+    own: dict[str, dict[str, Any]] = {method: {"fit.lr": 0.03} for method in LINEAR}
+    own["soft_attention_lstm"] = {
+        "soft_attention_lstm.hidden": 64,
+        "soft_attention_lstm.layers": 1,
+        "soft_attention_lstm.width": 32,
     }
+    for method in ("untrimmed_net_soft", "untrimmed_net_hard"):
+        own[method]["untrimmed_net.dropout"] = 0.5
+    for method in ("tsn", "tsn_flow"):
+        own[method]["tsn.dropout"] = 0.5
+    for method in ("trn", "trn_flow"):
+        own[method] = {"trn.dropout": 0.5, "trn.width": 64, "trn.bottleneck": 64}
+    if stored:
+        seen = {"data.eval_frames": stored, "data.stored_frames": stored}
+        for method in ("frame_average", "frame_average_flow", "frame_average_dynamic"):
+            own[method] |= {"data.frames": 4, **seen}  # 3 to 5 random frames of a clip
+        for method in ("tsn", "tsn_flow"):
+            own[method] |= {"data.frames": 3, **seen}  # 3 segments
+        for method in ("trn", "trn_flow"):
+            own[method] |= {"data.frames": 8, "data.eval_frames": 8, "data.stored_frames": stored}
+    return dict(own)
 
 
 def _frozen(manifest: Path, out: Path, weights: str) -> dict[str, Any]:
