@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from whenwhere.datasets.manifest import ManifestError
+from whenwhere.reproduce.published import RECIPES, published_setting
 from whenwhere.reproduce.rows import METHODS
-from whenwhere.reproduce.settings import RECIPES, published_setting, quick_setting, quick_video_setting, small_setting
+from whenwhere.reproduce.settings import quick_setting, quick_video_setting, small_setting
 
 ROOT = Path(__file__).parents[2] / "recipes"
 

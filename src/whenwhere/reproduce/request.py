@@ -9,12 +9,11 @@ from typing import Literal
 from whenwhere.datasets.manifest import ManifestError, read_clips
 from whenwhere.datasets.prepare import prepare
 from whenwhere.reproduce.plan import Plan, Step, plan_table
+from whenwhere.reproduce.published import FINETUNE, published_setting
 from whenwhere.reproduce.rows import TABLES
 from whenwhere.reproduce.settings import (
-    FINETUNE,
     Setting,
     knows,
-    published_setting,
     quick_setting,
     quick_video_setting,
     small_setting,
