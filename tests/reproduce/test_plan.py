@@ -13,6 +13,7 @@ from whenwhere.reproduce.plan import FINISHED, STARTED, Plan, make_job
 from whenwhere.reproduce.request import Request, make_plan
 from whenwhere.reproduce.rows import METHODS, TABLES
 from whenwhere.reproduce.settings import Setting, quick_setting
+from whenwhere.training.checkpoint import STATE_FILE
 
 CORE = ["paper", "default", "frame_average", "without_tv"]
 
@@ -48,6 +49,18 @@ def test_a_run_counts_as_done_by_its_record(make_plan: Callable[..., Plan], tmp_
     job.predictions.touch()
     assert job.state == "done"
     (job.folder / FINISHED).write_text("{ half a rec")
+    assert job.state == "to do"
+
+
+def test_an_unfinished_run_of_an_older_version_starts_anew(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    (job,) = make_plan(tmp_path, "table1", methods=["default"]).jobs
+    job.folder.mkdir(parents=True)
+    (job.folder / STATE_FILE).touch()
+    job.mark(STARTED)
+    assert job.state == "started"
+    said = json.loads((job.folder / STARTED).read_text())
+    del said["config"]["fit"]["ema"]  # an option that version did not have
+    (job.folder / STARTED).write_text(json.dumps(said))
     assert job.state == "to do"
 
 

@@ -68,19 +68,22 @@ class Job:
             return "done"
         if self._says(TRAINED):
             return "trained"
-        return "started" if (self.folder / STATE_FILE).is_file() else "to do"
+        # A state can only be gone on from with every option as it was, those of a later version included.
+        whole = self._says(STARTED, config=json.loads(self.config.to_json()))
+        return "started" if whole and (self.folder / STATE_FILE).is_file() else "to do"
 
-    def _says(self, name: str) -> bool:
+    def _says(self, name: str, **more: object) -> bool:
         try:
             said = json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        known = self.record()
+        known = {**self.record(), **more}
         return all(said.get(key) == value for key, value in known.items())
 
     def mark(self, name: str, **more: object) -> None:
         """Write the record of a stage that is over."""
-        write_json(self.folder / name, {**self.record(), **more})
+        config = json.loads(self.config.to_json())
+        write_json(self.folder / name, {**self.record(), "config": config, **more})
 
     @property
     def failure(self) -> str | None:
