@@ -173,7 +173,7 @@ def _weighted(chosen: Sequence[Example], path: Path, frames: int) -> None:
                     axes.set_ylabel(str(text), fontsize=9, parse_math=False)
                 if row == 1:
                     true = one.active is not None and one.active[index]
-                    axes.set_xlabel(f"{100 * one.said.importance[index]:.1f} %", fontsize=9, labelpad=6)
+                    axes.set_xlabel(f"{100 * one.said.importance[index]:.1f} %", fontsize=9, labelpad=9)
                     if true:
                         place = axes.transAxes
                         axes.plot([0, 1], [-0.04, -0.04], color=BLUE, linewidth=3, clip_on=False, transform=place)
