@@ -14,6 +14,7 @@ from whenwhere.cli import main
 from whenwhere.datasets.flow import compute_flows
 from whenwhere.datasets.loader import Views
 from whenwhere.datasets.manifest import ManifestError, read_clips, write_clips
+from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import StoredFeatures, extract
 from whenwhere.recognizer import Recognizer, load
@@ -104,6 +105,14 @@ def test_flow_made_otherwise_has_other_features(manifest: Path, tmp_path: Path) 
         for some in (clips, other)
     )
     assert not torch.equal(first, second)
+
+
+def test_mosaics_of_flow(manifest: Path) -> None:
+    config = config_for(manifest, "flow", background="left", stored_frames=4)
+    mosaic = MosaicOptions(frames=6, action_frames=(2, 3), clips=4, eval_clips=4)
+    data = build_data(replace(config, data=replace(config.data, source="mosaic", mosaic=mosaic)), quiet)
+    assert data.backbone.preprocessing.channels == 10
+    assert data.test[0]["features"].shape[0] == 6
 
 
 def test_several_views_of_flow(manifest: Path) -> None:
