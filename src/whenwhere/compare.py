@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,7 +20,7 @@ from whenwhere.evaluation.probe import cell_probe
 from whenwhere.evaluation.scores import Score, all_scores
 from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import load_model
-from whenwhere.training.config import TrainConfig, options_from
+from whenwhere.training.config import TrainConfig, with_options
 from whenwhere.training.data import Data, build_data
 from whenwhere.training.loop import train
 
@@ -44,17 +44,8 @@ def apply_variant(config: TrainConfig, variant: str) -> TrainConfig:
         raise ValueError(
             f"unknown variant {name!r}; valid ones are default, paper, {', '.join(METHODS)}, or key=value changes"
         )
-    values = asdict(config)
-    for change in changes:
-        key, _, value = change.partition("=")
-        *path, last = key.split(".")
-        place: Any = values
-        for part in path:
-            place = place[part]
-        if last not in place:
-            raise ValueError(f"unknown option {key!r}; valid ones there are {', '.join(sorted(place))}")
-        place[last] = yaml.safe_load(value)
-    return options_from(TrainConfig, values)
+    pairs = [change.partition("=") for change in changes]
+    return with_options(config, {key: yaml.safe_load(value) for key, _, value in pairs})
 
 
 def compare(

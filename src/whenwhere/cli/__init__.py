@@ -23,6 +23,7 @@ COMMANDS = {
     "score": ("scoring", "score anyone's predictions against a truth by a published protocol, without a model"),
     "fuse": ("scoring", "add up the class scores of several runs, RGB and flow for instance, and measure the sum"),
     "compare": ("training", "train variants of a recipe over several seeds and compare"),
+    "reproduce": ("reproducing", "make the paper's tables and figures, on its data, yours or rendered clips"),
     "walls": ("data", "write a recipe's mosaics as video files with their truth"),
     "render": ("data", "write synthetic clips as video files with their truth"),
     "pretrain": ("tools", "pretrain the small backbone of the rendered clips"),

@@ -23,18 +23,19 @@ def train_command(arguments: list[str]) -> int:
     return 0
 
 
-def _parse_run(command: str, out: str, arguments: list[str]) -> tuple[TrainConfig, Path, bool]:
-    """Configuration, ``--out`` and ``--resume`` of a command that trains."""
+def _parse_run(command: str, out: str, arguments: list[str]) -> tuple[TrainConfig, Path, bool, bool]:
+    """Configuration, ``--out``, ``--resume`` and ``--unmeasured`` of a command that trains."""
     parser = make_parser(command)
     add_config(parser)
     parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--resume", action="store_true", help="go on from the state saved in --out")
+    parser.add_argument("--unmeasured", action="store_true", help="do not measure it when done")
     parsed = parser.parse_args(arguments)
-    return parsed_config(parser, parsed), parsed.out, parsed.resume
+    return parsed_config(parser, parsed), parsed.out, parsed.resume, parsed.unmeasured
 
 
-def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
-    """Train, measure on validation clips and give the network that is kept."""
+def _train_run(config: TrainConfig, out: Path, resume: bool, unmeasured: bool = False) -> Network:
+    """Train, measure on validation clips unless told not to, and give the network that is kept."""
     from whenwhere.training.checkpoint import STATE_FILE, CheckpointError, load_model
     from whenwhere.training.data import build_data
     from whenwhere.training.loop import train
@@ -47,14 +48,15 @@ def _train_run(config: TrainConfig, out: Path, resume: bool) -> Network:
     report_broken(data.broken)
     train(config, data, out, resume=resume)
     kept, record = load_model(out)  # the best on validation, not the last
-    _evaluate_run(out, kept, record, data, "val" if data.val is not None else "train")
+    if not unmeasured:
+        _evaluate_run(out, kept, record, data, "val" if data.val is not None else "train")
     return kept
 
 
 def finetune_command(arguments: list[str]) -> int:
-    config, out, resume = _parse_run("finetune", "folder of the run; the weights are in it", arguments)
+    config, out, resume, unmeasured = _parse_run("finetune", "folder of the run; the weights are in it", arguments)
     config = replace(config, method="frame_average", backbone=replace(config.backbone, trainable=True))
-    network = _train_run(config, out, resume)
+    network = _train_run(config, out, resume, unmeasured)
     assert network.backbone is not None
     say(f"wrote {network.backbone.save(out / 'backbone.safetensors')}")
     return 0
@@ -98,6 +100,9 @@ def evaluate_command(arguments: list[str]) -> int:
     parser.add_argument("--sanity", type=int, default=0, help="clips for cascading randomisation and moved clips")
     parser.add_argument("--clips", type=int, default=1, help="draws of frames a video, averaged")
     parser.add_argument("--crops", type=int, default=1, choices=[1, 3, 10], help="crops of decoded frames, averaged")
+    parser.add_argument(
+        "--predictions", type=Path, help="write all it says of every clip to this .safetensors file, and no more"
+    )
     averages = ["probabilities", "logits"]
     parser.add_argument("--average", default=averages[0], choices=averages, help="of clips and crops; TSN: logits")
     parsed = parser.parse_args(arguments)
@@ -119,6 +124,13 @@ def evaluate_command(arguments: list[str]) -> int:
         raise ManifestError(f"the data of {parsed.model} have no {parsed.split} split")
     report_broken(data.broken)
     _look_more_often(getattr(data, parsed.split), Views(parsed.clips, parsed.crops, parsed.average))
+    if parsed.predictions is not None:
+        from whenwhere.evaluation.measure import predict
+        from whenwhere.evaluation.recorded import save_predictions
+
+        said = predict(network, getattr(data, parsed.split))
+        say(f"wrote {save_predictions(parsed.predictions, said, data.classes)}")
+        return 0
     once = parsed.clips * parsed.crops == 1
     options = EvaluationOptions(parsed.faithful, parsed.sanity, tuple(parsed.over)) if once else EvaluationOptions()
     _evaluate_run(parsed.model, network, record, data, parsed.split, options)

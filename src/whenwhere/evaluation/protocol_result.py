@@ -45,7 +45,8 @@ def measured_rate(rates: np.ndarray, sizes: np.ndarray, per_class: Mapping[Hasha
     """A share of hits that is known by video: ``rates`` `(V, K)`, each of ``sizes`` `(V,)` things."""
 
     def again(counts: np.ndarray) -> np.ndarray:
-        return np.average(rates, axis=0, weights=counts * sizes)
+        weights = counts * sizes
+        return np.average(rates, axis=0, weights=weights) if weights.any() else np.full(rates.shape[1], np.nan)
 
     return Measured(again(np.ones(len(sizes))), per_class, len(sizes), again)
 

@@ -160,9 +160,9 @@ def _detection_scores(
     """ActivityNet mAP of runs of the frames named, under the class the model names; controls get the same class."""
     confidence, named = logits.softmax(1).max(1)
     videos = np.arange(len(truth))
-    true = _segments(truth, None, labels, torch.ones(len(truth)), scored=False)
+    true = runs_as_segments(truth, None, labels, torch.ones(len(truth)), scored=False)
     ranked = {
-        name: activitynet_detection(_segments(a.frames, a.profile, named, confidence), true, levels, videos)
+        name: activitynet_detection(runs_as_segments(a.frames, a.profile, named, confidence), true, levels, videos)
         for name, a in answers.items()
         if name != "uniform weights"  # the same frames as "all frames"
     }
@@ -190,7 +190,7 @@ def _map_estimate(figure: Figure, count: int) -> Estimate:
     return Estimate(figure(None), *bootstrap_statistic(figure, count, resamples=MAP_DRAWS), count)
 
 
-def _segments(
+def runs_as_segments(
     frames: Tensor, profile: Tensor | None, labels: Tensor, confidence: Tensor, scored: bool = True
 ) -> SegmentTable:
     """Runs of frames as segments, in frames; of one clip the score is shared by what each run holds of its profile."""

@@ -11,8 +11,8 @@ from whenwhere.models.spatio_temporal_attention import AttentionOutput
 class FrameAverage(nn.Module):
     """Average pooling over space and time, then a linear classifier.
 
-    It has no attention of its own: its "mask" is the :func:`class_activation_map` of the predicted class, its weights
-    are uniform.
+    It has no attention of its own: its "mask" is the class activation map of the predicted class
+    (Zhou et al. 2016; for this architecture Grad-CAM is the same map), its weights are uniform.
 
     Shape:
         features `(B, T, C, H, W)` to :class:`AttentionOutput`.

@@ -47,7 +47,7 @@ class DataOptions:
         split_seed: of that draw.
         max_broken: largest share of a split's clips that may be broken; they are skipped and counted, beyond it
             training does not start.
-        cache: feature store; None: features are kept in memory only.
+        cache: feature store, for rendered clips a folder for their features; None: they are kept in memory only.
         precision: of the store, or of a feature bank's copy in memory: ``float16``, or ``int8`` at half the size.
         workers: processes that decode.
     """
@@ -71,11 +71,6 @@ class DataOptions:
     synthetic: SyntheticOptions = field(default_factory=SyntheticOptions)
     dynamic: DynamicImageOptions = field(default_factory=DynamicImageOptions)
 
-    @property
-    def reader(self) -> InputReader:
-        """What reads a clip."""
-        return InputReader(self.modality, self.dynamic)
-
     def __post_init__(self) -> None:
         most = max(self.frames, self.eval_frames or 0)
         if self.source == "videos" and self.stored_frames is not None and self.stored_frames < most:
@@ -92,6 +87,11 @@ class DataOptions:
             )
         if self.eval_frames < 1:
             raise ValueError(f"data.eval_frames must be at least 1, got {self.eval_frames}")
+
+    @property
+    def reader(self) -> InputReader:
+        """What reads a clip."""
+        return InputReader(self.modality, self.dynamic)
 
     @property
     def clip_frames(self) -> int:
@@ -177,9 +177,9 @@ class TrainConfig:
     """A training run.
 
     Attributes:
-        method: ``spatio_temporal_attention``, or another published one, made of the options of its name;
-            ``frame_average``, the pooling baseline, has the dropout of ``model``.
-        model: of spatio_temporal_attention.
+        method: ``spatio_temporal_attention``; ``frame_average``, the pooling baseline; or another published method,
+            made of the options of its name.
+        model: of spatio_temporal_attention; of frame_average its dropout.
     """
 
     method: Literal[
@@ -214,6 +214,28 @@ class TrainConfig:
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
         return options_from(cls, json.loads(text))
+
+
+def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """A configuration with some options changed, named as on the command line: ``{"model.hidden": 16}``.
+
+    Raises:
+        ValueError: an unknown option or method; the message lists the valid ones.
+    """
+    values = dataclasses.asdict(config)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place: Any = values
+        for part in path:
+            place = place.get(part, {}) if isinstance(place, dict) else {}
+        if not isinstance(place, dict) or last not in place:
+            valid = ", ".join(sorted(place)) if isinstance(place, dict) and place else ", ".join(sorted(values))
+            raise ValueError(f"unknown option {key!r}; valid ones there are {valid}")
+        place[last] = value
+    methods = typing.get_args(typing.get_type_hints(TrainConfig)["method"])
+    if values["method"] not in methods:
+        raise ValueError(f"unknown method {values['method']!r}; valid ones are {', '.join(methods)}")
+    return options_from(TrainConfig, values)
 
 
 def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:

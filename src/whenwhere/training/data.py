@@ -20,8 +20,9 @@ from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.datasets.truth import split_truth
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
-from whenwhere.features.extract import ClipFeatures, extract, fit_projection, frame_features
+from whenwhere.features.extract import ClipFeatures, extract, fit_projection
 from whenwhere.features.projection import Projection
+from whenwhere.features.rendered import rendered_features
 from whenwhere.features.store import Precision, dequantize, quantize
 from whenwhere.structures import Clip
 from whenwhere.training.config import DataOptions, TrainConfig
@@ -139,9 +140,8 @@ def _decoded_videos(
         seed, frames = (config.fit.seed, config.data.frames) if training else (None, config.data.seen_frames)
         if readable:
             kept[name] = readable
-            sets[name] = VideoDataset(
-                readable, classes, frames, backbone.preprocessing, seed, config.data.fps, config.data.reader
-            )
+            rate, reader = config.data.fps, config.data.reader
+            sets[name] = VideoDataset(readable, classes, frames, backbone.preprocessing, seed, rate, reader)
     if "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
     val, test = sets.get("val"), sets.get("test")
@@ -284,16 +284,10 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     sets = {}
     for name in ("train", "val", "test"):
         rendered = SyntheticDataset(options if name == "train" else _smaller(config), name)
-        log(f"rendering {len(rendered)} {name} clips of tier {options.tier}")
-        items = [rendered[index] for index in range(len(rendered))]
-        features = torch.stack([frame_features(item["pixels"], backbone, batch=256).half() for item in items])
-        truth = {
-            "active": torch.stack([item["active"] for item in items]),
-            "boxes": torch.stack([item["boxes"] for item in items]) / options.size,
-        }
-        labels = torch.stack([item["label"] for item in items])
+        tensors = rendered_features(rendered, backbone, config.data.cache, log)
+        truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
         seed = config.fit.seed if name == "train" else None
-        sets[name] = FeatureDataset(features, labels, options.frames, seed, truth, mirror=False)
+        sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
     return Data(options.classes, backbone.channels, sets["train"], sets["val"], sets["test"], backbone)
 
 

@@ -1,0 +1,44 @@
+"""Features of rendered clips, computed once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from whenwhere.datasets.synthetic import SyntheticDataset
+from whenwhere.features.backbone import Backbone
+from whenwhere.features.extract import frame_features
+
+
+def rendered_features(
+    rendered: SyntheticDataset, backbone: Backbone, folder: str | Path | None, log: Callable[[str], None] = print
+) -> dict[str, Tensor]:
+    """``features`` `(N, T, C, H, W)` float16, ``label`` `(N,)`, ``active`` `(N, T)` of 0 and 1, ``boxes`` `(N, T, 4)`.
+
+    Args:
+        folder: where they are kept, under a name that stands for all that makes them; None: not kept.
+    """
+    said = json.dumps([asdict(rendered.options), rendered.split, backbone.identity], sort_keys=True)
+    name = f"synthetic-{hashlib.sha256(said.encode()).hexdigest()[:16]}.safetensors"
+    path = Path(folder) / name if folder else None
+    if path and path.is_file():
+        return load_file(str(path))
+    log(f"rendering {len(rendered)} {rendered.split} clips of tier {rendered.options.tier}")
+    items = [rendered[index] for index in range(len(rendered))]
+    tensors = {name: torch.stack([item[name] for item in items]) for name in ("label", "active", "boxes")}
+    tensors["active"] = tensors["active"].to(torch.uint8)
+    tensors["features"] = torch.stack([frame_features(item["pixels"], backbone, batch=256).half() for item in items])
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several runs may start at once
+        save_file(tensors, str(partial))
+        partial.replace(path)
+    return tensors

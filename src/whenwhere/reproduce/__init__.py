@@ -1,0 +1,1 @@
+"""The paper's tables and figures, made again: what is published, what is trained for it, and what came out."""
