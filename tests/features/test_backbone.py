@@ -77,6 +77,18 @@ def test_partial_batch_norm_without_batch_norm_is_an_error() -> None:
         Backbone(BackboneOptions(name="test_convnext", weights="random", size=64, trainable=True, partial_bn=True))
 
 
+def test_fresh_frozen_backbone_sees_each_frame_alone() -> None:
+    """As it is when features are extracted: nobody has called train() or eval()."""
+    frames = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    backbone = Backbone(SMALL)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    together = backbone(frames)
+    alone = torch.cat([backbone(frame) for frame in frames.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    torch.testing.assert_close(together, backbone.eval()(frames))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_weights_round_trip_through_a_file(tmp_path: Path, suffix: str) -> None:
     source = Backbone(SMALL)
