@@ -65,6 +65,31 @@ def test_fresh_frozen_backbone_sees_each_frame_alone() -> None:
     torch.testing.assert_close(together, backbone.eval()(frames))
 
 
+@pytest.mark.parametrize("name, feature", [("resnet18d", 2), ("resnet18", -1), ("resnet26", 3), ("test_resnet", -1)])
+def test_dilated_map_holds_the_coarse_map_at_every_other_cell(name: str, feature: int) -> None:
+    """Basic and bottleneck blocks, shortcuts with and without pooling."""
+    options = BackboneOptions(name=name, feature=feature, weights="random", size=96)
+    coarse, fine = Backbone(options), Backbone(replace(options, dilated=True))
+    frames = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    there, here = coarse(frames), fine(frames)
+    assert here.shape[-1] == 2 * there.shape[-1]
+    torch.testing.assert_close(here[..., ::2, ::2], there, rtol=1e-3, atol=1e-4)
+    # The cells between are those of a frame moved by half a cell, away from the border that the move brings in.
+    stride = 96 // there.shape[-1]
+    moved = coarse(frames.roll(-stride // 2, dims=-1))
+    assert not torch.allclose(here[..., ::2, 1::2], there, rtol=1e-2, atol=1e-3)
+    if name == "resnet18d":  # the others see so far that the border is everywhere
+        torch.testing.assert_close(here[..., ::2, 5:7:2], moved[..., 2:3], rtol=1e-3, atol=1e-3)
+    assert fine.identity != coarse.identity
+
+
+def test_dilation_of_a_stage_without_stride_is_refused() -> None:
+    with pytest.raises(WeightsError, match=r"backbone.dilated.*'layer1', has none.*backbone.feature"):
+        Backbone(BackboneOptions(name="resnet18", feature=1, weights="random", dilated=True))
+    with pytest.raises(WeightsError, match=r"backbone.dilated.*mobilenetv3_small_050"):
+        Backbone(BackboneOptions(name="mobilenetv3_small_050", weights="random", dilated=True))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_weights_round_trip_through_a_file(tmp_path: Path, suffix: str) -> None:
     source = Backbone(SMALL)
