@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.video.transforms import Preprocessing
@@ -35,6 +36,7 @@ class BackboneOptions:
         feature: which of the model's feature maps, -1 being the last.
         dilated: make that map twice as fine, for ResNets: the stride of its stage is replaced by dilation (à trous;
             DeepLab, Chen et al. 2018), so the same weights give the same features, at twice as many places either way.
+            Features are those around the middle of each fine cell, as coarse ones are around the middle of theirs.
         size: side of the square input in pixels; None: what belongs to the weights.
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
@@ -86,6 +88,8 @@ class Backbone(nn.Module):
         return super().train(mode and self.options.trainable)
 
     def forward(self, frames: Tensor) -> Tensor:
+        if self.options.dilated:
+            frames = _moved(frames, self.model.feature_info.reduction()[-1] // 4)
         return self.model(frames)[-1]
 
     def save(self, path: str | Path) -> Path:
@@ -102,6 +106,16 @@ class Backbone(nn.Module):
         save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
         partial.replace(path)
         return path
+
+
+def _moved(frames: Tensor, pixels: int) -> Tensor:
+    """Frames moved right and down, their border repeated where they leave a gap.
+
+    A dilated stage puts the features of a coarse cell into the first of the two cells that share its place, a quarter of
+    a coarse cell before its middle: 8 x 8 cells of 8 pixels have middles at 4, 12, ..., 16 x 16 of 4 pixels at 2, 6, ...
+    Moved by that much, every fine cell has the features of what lies around its own middle.
+    """
+    return F.pad(frames, (pixels, 0, pixels, 0), mode="replicate")[..., : frames.shape[-2], : frames.shape[-1]]
 
 
 def _read_local(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
