@@ -92,7 +92,6 @@ def test_fine_cells_average_to_the_coarse_cell_they_lie_in() -> None:
         pairs = torch.stack([torch.nn.functional.avg_pool2d(cells, 2).flatten(), coarse(frames).flatten()])
         return float(torch.corrcoef(pairs)[0, 1])
 
-    print(likeness(fine(frames)), likeness(fine.model(frames)[-1]))
     assert likeness(fine(frames)) > likeness(fine.model(frames)[-1]) + 0.02
 
 

@@ -111,9 +111,9 @@ class Backbone(nn.Module):
 def _moved(frames: Tensor, pixels: int) -> Tensor:
     """Frames moved right and down, their border repeated where they leave a gap.
 
-    A dilated stage puts the features of a coarse cell into the first of the two cells that share its place, a quarter of
-    a coarse cell before its middle: 8 x 8 cells of 8 pixels have middles at 4, 12, ..., 16 x 16 of 4 pixels at 2, 6, ...
-    Moved by that much, every fine cell has the features of what lies around its own middle.
+    A dilated stage puts the features of a coarse cell into the first of the two cells that share its place, a quarter
+    of a coarse cell before its middle: cells of 8 pixels have their middles at 4, 12, ..., cells of 4 pixels at 2, 6,
+    ... Moved by that much, every fine cell has the features of what lies around its own middle.
     """
     return F.pad(frames, (pixels, 0, pixels, 0), mode="replicate")[..., : frames.shape[-2], : frames.shape[-1]]
 
