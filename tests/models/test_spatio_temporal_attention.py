@@ -306,7 +306,7 @@ def test_options_follow_the_variant_unless_set() -> None:
 )
 def test_weights_and_importance_are_distributions(form: dict[str, Any]) -> None:
     output = build(**form).eval()(clips())
-    assert output.mask.shape == (3, 6, 1, 4, 5)
+    assert output.mask.shape == (3, 6, 1, 4, 6)
     assert output.mask.min() >= 0
     assert output.mask.max() <= 1
     torch.testing.assert_close(output.weights.sum(-1), torch.ones(output.weights.shape[:2]))
