@@ -4,11 +4,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
+from whenwhere.datasets.scenes import SyntheticOptions
+from whenwhere.datasets.synthetic import render_clip
 from whenwhere.features.backbone import Backbone, BackboneOptions, WeightsError, _identity
 
 RESNET = "weights/resnet50_caffe_imagenet_fp16.safetensors"
@@ -87,6 +90,40 @@ def test_fresh_frozen_backbone_sees_each_frame_alone() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     torch.testing.assert_close(together, backbone.eval()(frames))
+
+
+@pytest.mark.parametrize("name, feature", [("resnet18d", 2), ("resnet18", -1), ("resnet26", 3), ("test_resnet", -1)])
+def test_dilated_map_is_the_coarse_maps_of_moved_frames_interlaced(name: str, feature: int) -> None:
+    """Basic and bottleneck blocks, shortcuts with and without pooling; cells away from what a move brings in."""
+    options = BackboneOptions(name=name, feature=feature, weights="random", size=96)
+    coarse, fine = Backbone(options), Backbone(replace(options, dilated=True))
+    frames = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    cells = coarse(frames).shape[-1]
+    map_, quarter = fine(frames), 96 // cells // 4
+    assert map_.shape == (2, coarse.channels, 2 * cells, 2 * cells)
+    right_down = torch.from_numpy(np.pad(frames, ((0, 0), (0, 0), (quarter, 0), (quarter, 0)), mode="edge"))
+    torch.testing.assert_close(map_[..., ::2, ::2], coarse(right_down[..., :96, :96]), rtol=1e-3, atol=1e-4)
+    assert fine.identity != coarse.identity
+
+
+def test_fine_cells_average_to_the_coarse_cell_they_lie_in() -> None:
+    """Nearly, and only if they lie there: a map half a fine cell off fits less well."""
+    coarse, fine = (Backbone(BackboneOptions(weights="glyphs", dilated=dilated)) for dilated in (False, True))
+    pixels = torch.from_numpy(render_clip(SyntheticOptions(tier="A", clips=1), 0).pixels)
+    frames = coarse.preprocessing(pixels)
+
+    def likeness(cells: Tensor) -> float:
+        pairs = torch.stack([torch.nn.functional.avg_pool2d(cells, 2).flatten(), coarse(frames).flatten()])
+        return float(torch.corrcoef(pairs)[0, 1])
+
+    assert likeness(fine(frames)) > likeness(fine.model(frames)[-1]) + 0.02
+
+
+def test_dilation_of_a_stage_without_stride_is_refused() -> None:
+    with pytest.raises(WeightsError, match=r"backbone.dilated.*'layer1', has none.*backbone.feature"):
+        Backbone(BackboneOptions(name="resnet18", feature=1, weights="random", dilated=True))
+    with pytest.raises(WeightsError, match=r"backbone.dilated.*mobilenetv3_small_050"):
+        Backbone(BackboneOptions(name="mobilenetv3_small_050", weights="random", dilated=True))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])

@@ -24,7 +24,7 @@ def build(channels: int = CHANNELS, **options: Any) -> SpatioTemporalAttention:
 
 
 def clips(frames: int = 6, batch: int = 3) -> Tensor:
-    return torch.randn(batch, frames, CHANNELS, 4, 5, generator=torch.Generator().manual_seed(1))
+    return torch.randn(batch, frames, CHANNELS, 4, 6, generator=torch.Generator().manual_seed(1))
 
 
 def weights_of(model: SpatioTemporalAttention, masked: list[Tensor], state: Tensor) -> Tensor:
@@ -62,6 +62,7 @@ def by_the_equations(model: SpatioTemporalAttention, features: Tensor) -> Attent
         if options.order == "encoding":
             code = temporal_encoding(frames, clip.shape[1])
             masked = [frame + c[:, None, None] for frame, c in zip(masked, code, strict=True)]
+        masked = [torch.nn.functional.avg_pool2d(frame, options.pool) for frame in masked]
         empty = torch.zeros(options.hidden)
         first = weights_of(model, masked, empty) if options.start == "attended" else torch.full((frames,), 1 / frames)
         start = sum(w * frame for w, frame in zip(first, masked, strict=True))
@@ -101,6 +102,7 @@ FORMS = [
     *({"variant": v, "temporal": False} for v in VARIANTS),
     *({"variant": v, "spatial": False} for v in VARIANTS),
     {"start": "mean"},
+    {"pool": 2},
     *({"energy": e, "steps": s} for e in ("joint", "additive") for s in (1, 9)),
 ]
 
@@ -140,6 +142,29 @@ def test_hoisted_gradients_are_those_of_step_by_step(dtype: torch.dtype, form: d
         assert error <= 1e-5 * largest, parameter
         if dtype == torch.float64:  # precise enough to compare small gradients on their own scale
             assert error <= 1e-8 * float(gradient.abs().max()) + 1e-14 * largest, parameter
+
+
+@pytest.mark.parametrize("order", ["none", "encoding"])
+def test_pooling_coarsens_states_but_neither_the_mask_nor_the_first_weights(order: str) -> None:
+    """Keys are means over cells, so weights under an empty state do not see the pooling."""
+    fine, pooled = build(order=order, steps=1).eval(), build(order=order, steps=1, pool=2).eval()
+    pooled.load_state_dict(fine.state_dict())
+    features = clips()
+    assert pooled(features).mask.shape == (3, 6, 1, 4, 6)
+    assert torch.equal(pooled(features).mask, fine(features).mask)
+    assert first_convolved(pooled, features, hoist=True).shape[-2:] == (2, 3)
+    for model in (fine, pooled):
+        model.start_hidden, model.start_cell = (torch.nn.Conv2d(CHANNELS, 8, 1, bias=False) for _ in range(2))
+        for start in (model.start_hidden, model.start_cell):
+            torch.nn.init.zeros_(start.weight)
+    torch.testing.assert_close(pooled(features).weights, fine(features).weights)
+
+
+def test_pool_that_does_not_divide_the_grid_is_an_error() -> None:
+    with pytest.raises(ValueError, match="pool must divide the grid's 4 x 6 cells, got 4"):
+        build(pool=4)(clips())
+    with pytest.raises(ValueError, match="pool must be at least 1, got 0"):
+        SpatioTemporalAttentionOptions(pool=0)
 
 
 # 1. Additive scalar energies cancel.
@@ -281,7 +306,7 @@ def test_options_follow_the_variant_unless_set() -> None:
 )
 def test_weights_and_importance_are_distributions(form: dict[str, Any]) -> None:
     output = build(**form).eval()(clips())
-    assert output.mask.shape == (3, 6, 1, 4, 5)
+    assert output.mask.shape == (3, 6, 1, 4, 6)
     assert output.mask.min() >= 0
     assert output.mask.max() <= 1
     torch.testing.assert_close(output.weights.sum(-1), torch.ones(output.weights.shape[:2]))

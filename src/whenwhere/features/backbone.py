@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.errors import WhenwhereError
@@ -37,6 +38,9 @@ class BackboneOptions:
             network that ships with the package, for the rendered data; ``random``; or the path of a
             safetensors file or a state dict (.pt, .pth).
         feature: which of the model's feature maps, -1 being the last.
+        dilated: make that map twice as fine, for ResNets: the stride of its stage is replaced by dilation (à trous;
+            DeepLab, Chen et al. 2018), so the same weights give the same features, at twice as many places either way.
+            Features are those around the middle of each fine cell, as coarse ones are around the middle of theirs.
         size: side of the square input in pixels; None: what belongs to the weights.
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
@@ -50,6 +54,7 @@ class BackboneOptions:
     name: str = "resnet50"
     weights: str = "hub"
     feature: int = -1
+    dilated: bool = False
     size: int | None = None
     resize: str = "squash"
     frame_size: tuple[int, int] | None = None
@@ -109,6 +114,8 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, frames: Tensor) -> Tensor:
+        if self.options.dilated:
+            frames = _moved(frames, self.model.feature_info.reduction()[-1] // 4)
         return self.model(frames)[-1]
 
     def save(self, path: str | Path) -> Path:
@@ -125,6 +132,16 @@ class Backbone(nn.Module):
         save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
         partial.replace(path)
         return path
+
+
+def _moved(frames: Tensor, pixels: int) -> Tensor:
+    """Frames moved right and down, their border repeated where they leave a gap.
+
+    A dilated stage puts the features of a coarse cell into the first of the two cells that share its place, a quarter
+    of a coarse cell before its middle: cells of 8 pixels have their middles at 4, 12, ..., cells of 4 pixels at 2, 6,
+    ... Moved by that much, every fine cell has the features of what lies around its own middle.
+    """
+    return F.pad(frames, (pixels, 0, pixels, 0), mode="replicate")[..., : frames.shape[-2], : frames.shape[-1]]
 
 
 def _read_local(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -168,6 +185,8 @@ def _create(options: BackboneOptions, metadata: dict[str, str]) -> Any:
         ) from error
     if "first 1x1" in metadata.get("stride", ""):
         _stride_in_first_convolution(model)
+    if options.dilated:
+        _dilate_last_stage(model, name)
     return model
 
 
@@ -186,6 +205,35 @@ def _stride_in_first_convolution(model: nn.Module) -> None:
         bottleneck = isinstance(getattr(module, "conv3", None), nn.Conv2d)
         if bottleneck and isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d) and second.stride == (2, 2):
             first.stride, second.stride = (2, 2), (1, 1)
+
+
+def _dilate_last_stage(model: nn.Module, name: str) -> None:
+    """Take the stride out of the last stage of a ResNet; what comes after it looks as much farther apart.
+
+    Every other cell of the new map is exactly a cell of the old one: each of its sums is over the same terms.
+    """
+    from timm.layers import AvgPool2dSame
+
+    last, stage = list(model.named_children())[-1]
+    strided = [conv for conv in stage.modules() if isinstance(conv, nn.Conv2d) and conv.stride == (2, 2)]
+    if not last.startswith("layer") or not strided:
+        raise WeightsError(
+            f"backbone.dilated takes the stride out of a ResNet's stage; the last one of {name!r}, {last!r}, has none. "
+            "Leave it out or choose another backbone.feature"
+        )
+    dilation = (1, 1)
+    for path, module in list(stage.named_modules()):
+        if isinstance(module, nn.AvgPool2d):
+            parent, _, child = path.rpartition(".")
+            same = AvgPool2dSame(module.kernel_size, 1, ceil_mode=True, count_include_pad=False)
+            setattr(stage.get_submodule(parent), child, same)
+        elif isinstance(module, nn.Conv2d):
+            shortcut = "downsample" in path
+            if module.stride == (2, 2):
+                module.stride, dilation = (1, 1), dilation if shortcut else (2, 2)
+            elif module.kernel_size != (1, 1):
+                module.dilation = dilation
+                module.padding = tuple(d * (k // 2) for d, k in zip(dilation, module.kernel_size, strict=True))
 
 
 def _load(model: nn.Module, state: dict[str, Tensor], options: BackboneOptions) -> None:
@@ -252,6 +300,7 @@ def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     # Features stored before were normalised by the statistics of their own batch: they are of another kind.
     digest.update(b"running statistics")
-    strides = [str(module.stride) for module in model.modules() if isinstance(module, nn.Conv2d)]
-    digest.update("".join(strides).encode())
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    digest.update("".join(str(conv.stride) for conv in convolutions).encode())
+    digest.update("".join(str(conv.dilation) for conv in convolutions if conv.dilation != (1, 1)).encode())
     return digest.hexdigest()[:16]

@@ -53,6 +53,8 @@ class SpatioTemporalAttentionOptions:
             keys and masked features; ``difference`` adds channels that tell how each cell changes; ``motion``
             adds the magnitude of that change, which tells order but not direction; ``convolution`` adds D channels
             learned over neighbouring frames, which tell any motion.
+        pool: side, in cells, of the squares over which masked features are averaged before the recurrence; 2 gives a
+            mask of H x W and states of H/2 x W/2, a quarter of the recurrence's cost.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -70,8 +72,13 @@ class SpatioTemporalAttentionOptions:
     steps: int | None = None
     readout: Literal["mean", "attention"] = "mean"
     order: Order = "none"
+    pool: int = 1
     dropout: float = 0.2
     fade_in: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pool < 1:
+            raise ValueError(f"model.pool must be at least 1, got {self.pool}")
 
     def resolved(self) -> SpatioTemporalAttentionOptions:
         """The same options with every None that follows ``variant`` filled in."""
@@ -177,6 +184,7 @@ class SpatioTemporalAttention(nn.Module):
         # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
         features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
         masked, mask = self._attend_space(self._with_change(features))
+        masked = self._pool(masked)
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
             masked = (
@@ -206,6 +214,15 @@ class SpatioTemporalAttention(nn.Module):
         if self.training and self.mask_share < 1:
             scaled = self.mask_share * scaled + (1 - self.mask_share)
         return features * scaled, mask
+
+    def _pool(self, masked: Tensor) -> Tensor:
+        """Masked features `(B, T, C, H, W)` averaged over squares of ``pool`` x ``pool`` cells."""
+        side, (height, width) = self.options.pool, masked.shape[-2:]
+        if side == 1:
+            return masked
+        if height % side or width % side:
+            raise ValueError(f"model.pool must divide the grid's {height} x {width} cells, got {side}")
+        return masked.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).mean((-3, -1))
 
     def _recur(self, masked: Tensor, hoist: bool) -> tuple[Tensor, Tensor]:
         """Eq. 2-5: states averaged over cells, `(B, S, D)`, and weights `(B, S, T)`."""
