@@ -223,7 +223,7 @@ def untrimmed_net_segments(
         values = _checked(values, len(times))
         between = (values + np.append(values[1:], values[-1])) / 2
         active = (between > threshold * between.max()) & (probability > least_probability)
-        for first, last in true_runs(active)[1]:
+        for first, last in true_runs(active[None])[1]:
             if bounds[first] < bounds[last]:  # the last frame may be the end of the video
                 score = float(between[first:last].mean() + 0.2 * probability)
                 segments.append(Segment(float(bounds[first]), float(bounds[last]), label, score))
