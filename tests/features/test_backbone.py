@@ -53,6 +53,18 @@ def test_frozen_backbone_keeps_its_batch_statistics_in_training_mode() -> None:
     assert all(parameter.requires_grad for parameter in trainable.parameters())
 
 
+def test_fresh_frozen_backbone_sees_each_frame_alone() -> None:
+    """As it is when features are extracted: nobody has called train() or eval()."""
+    frames = torch.rand(5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    backbone = Backbone(SMALL)
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    together = backbone(frames)
+    alone = torch.cat([backbone(frame) for frame in frames.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    torch.testing.assert_close(together, backbone.eval()(frames))
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_weights_round_trip_through_a_file(tmp_path: Path, suffix: str) -> None:
     source = Backbone(SMALL)

@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         self.channels: int = self.model.feature_info.channels()[-1]
         self.identity = _identity(self.model, self.preprocessing)
         if not options.trainable:
-            self.requires_grad_(False)
+            self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Backbone:
         """A frozen backbone stays in evaluation mode, so its batch statistics do not drift."""
@@ -191,6 +191,8 @@ def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    # Features stored before were normalised by the statistics of their own batch: they are of another kind.
+    digest.update(b"running statistics")
     strides = [str(module.stride) for module in model.modules() if isinstance(module, nn.Conv2d)]
     digest.update("".join(strides).encode())
     return digest.hexdigest()[:16]
