@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from whenwhere.losses import (
+    AreaMeasure,
     LossOptions,
     attention_loss,
     contrast,
     contrast_sum,
+    effective_area,
     mask_area,
     persistence,
     total_variation,
@@ -155,7 +157,7 @@ def test_a_batch_twice_gives_the_same_loss(variant: str) -> None:
 def test_mask_priors_do_not_depend_on_the_number_of_frames(times: int) -> None:
     mask = torch.rand(2, 4, 1, 6, 6)
     longer = mask.repeat_interleave(times, dim=1)
-    for prior in (total_variation, contrast, lambda m: mask_area(m, 0.05, 0.3)):
+    for prior in (total_variation, contrast, lambda m: mask_area(m, 0.05, 0.3), effective_area):
         torch.testing.assert_close(prior(longer), prior(mask))
     assert total_variation_sum(longer) == pytest.approx(times * float(total_variation_sum(mask)), rel=1e-4)
 
@@ -164,7 +166,7 @@ def test_mask_priors_do_not_depend_on_the_number_of_frames(times: int) -> None:
 def test_mask_priors_do_not_depend_on_the_fineness_of_the_grid(times: int) -> None:
     mask = torch.rand(2, 4, 1, 6, 5)
     finer = mask.repeat_interleave(times, dim=-1).repeat_interleave(times, dim=-2)
-    for prior in (total_variation, contrast, lambda m: mask_area(m, 0.05, 0.3)):
+    for prior in (total_variation, contrast, lambda m: mask_area(m, 0.05, 0.3), effective_area):
         torch.testing.assert_close(prior(finer), prior(mask))
 
 
@@ -200,8 +202,37 @@ def test_area_is_free_within_its_range(level: float, expected: float) -> None:
     assert float(mask_area(flat(level), 0.05, 0.3)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_area_of_an_empty_mask_is_finite() -> None:
-    assert math.isfinite(float(mask_area(flat(0.0), 0.05, 0.3)))
+@pytest.mark.parametrize("measure", ["mean", "effective"])
+def test_area_of_an_empty_mask_is_finite(measure: AreaMeasure) -> None:
+    mask = flat(0.0).requires_grad_()
+    area = mask_area(mask, 0.05, 0.3, measure)
+    area.backward()
+    assert math.isfinite(float(area.detach()))
+    assert mask.grad is not None
+    assert mask.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("level", [1.0, 0.3, 0.004])
+def test_effective_area_is_the_share_of_cells_that_are_on_whatever_their_level(level: float) -> None:
+    assert effective_area(flat(level)).tolist() == pytest.approx([1, 1])
+    assert effective_area(level * half()).tolist() == pytest.approx([0.5, 0.5])
+    single = torch.zeros(1, 4, 1, 5, 5)
+    single[0, 2, 0, 1, 3] = level
+    assert effective_area(single).tolist() == pytest.approx([0.01])
+
+
+def test_dust_is_small_by_its_mean_and_all_of_the_clip_by_its_effective_area() -> None:
+    dust = flat(0.01).requires_grad_()
+    assert float(mask_area(dust, 0.005, 0.02)) == 0
+    assert float(mask_area(dust, 0.005, 0.02, "effective")) == pytest.approx(math.log(1 / 0.02) ** 2, rel=1e-4)
+    # Once something stands out, less dust and more of it are both cheaper.
+    mask = flat(0.01)
+    mask[:, 2, 0, 3, 3] = 0.1
+    mask.requires_grad_()
+    mask_area(mask, 0.005, 0.02, "effective").backward()
+    assert mask.grad is not None
+    assert (mask.grad[:, 2, 0, 3, 3] < 0).all()
+    assert (mask.grad[:, 0] > 0).all()
 
 
 def test_persistence_prefers_a_plateau_to_its_peak_and_does_not_depend_on_sampling() -> None:

@@ -17,11 +17,15 @@ from torch.nn import functional as F
 
 from whenwhere.layers import frame_importance
 
+AreaMeasure = Literal["mean", "effective"]
+
 __all__ = [
+    "AreaMeasure",
     "LossOptions",
     "attention_loss",
     "contrast",
     "contrast_sum",
+    "effective_area",
     "mask_area",
     "persistence",
     "total_variation",
@@ -78,8 +82,8 @@ def contrast(mask: Tensor) -> Tensor:
     return (outside - inside).mean()
 
 
-def mask_area(mask: Tensor, low: float, high: float) -> Tensor:
-    """How far the clip mean of the mask leaves ``[low, high]``: the logarithm of the ratio, squared.
+def mask_area(mask: Tensor, low: float, high: float, measure: AreaMeasure = "mean") -> Tensor:
+    """How far the area of the mask leaves ``[low, high]``: the logarithm of the ratio, squared.
 
     On a logarithmic scale a mask that sinks towards 0 costs as much as it matters: half the bound costs
     the same whatever the bound.
@@ -87,9 +91,25 @@ def mask_area(mask: Tensor, low: float, high: float) -> Tensor:
     Args:
         mask: `(B, T, 1, H, W)`.
         low, high: shares of the clip, in (0, 1].
+        measure: what area is: the clip's ``mean``, or the :func:`effective_area`.
     """
-    area = mask.flatten(1).mean(1).clamp_min(1e-6)
+    area = effective_area(mask) if measure == "effective" else mask.flatten(1).mean(1)
+    area = area.clamp_min(1e-6)
     return ((area / high).log().relu() + (low / area).log().relu()).square().mean()
+
+
+def effective_area(mask: Tensor) -> Tensor:
+    """Share of its clip a mask effectively covers, `(B,)` in (0, 1]: squared mean over mean square.
+
+    1 for any flat mask, whatever its level, and k / n for a mask that is the same on k of n cells and 0 elsewhere. It
+    measures shape alone, as a model does that divides the mask by its clip mean; the mean does not: it takes an even
+    dust of 0.01, which masks nothing, for a mask of a hundredth of the clip.
+
+    Args:
+        mask: `(B, T, 1, H, W)`.
+    """
+    cells = mask.flatten(1)
+    return cells.mean(1).square() / cells.square().mean(1).clamp_min(1e-12)
 
 
 def unimodality_sum(weights: Tensor) -> Tensor:
@@ -145,7 +165,8 @@ class LossOptions:
         unimodality: weight of Eq. 10; None: the form's default (``sum``: 1 as published).
         persistence: weight of the total variation of importance over time (not in the paper); None: the form's default.
         area: weight of the area prior (not in the paper); None: the form's default.
-        area_range: shares of the clip between which the mask's mean is free.
+        area_range: shares of the clip between which the mask's area is free.
+        area_measure: what area is: the clip's ``mean``, or ``effective``, its shape alone (:func:`effective_area`).
         warmup: share of training over which the priors' weights rise from 0.
         label_smoothing: of the cross entropy, in [0, 1).
     """
@@ -157,6 +178,7 @@ class LossOptions:
     persistence: float | None = None
     area: float | None = None
     area_range: tuple[float, float] = (0.05, 0.3)
+    area_measure: AreaMeasure = "mean"
     warmup: float = 0.0
     label_smoothing: float = 0.0
 
@@ -191,7 +213,7 @@ def attention_loss(
         "contrast": (contrast_sum if summed else contrast)(mask),
         "unimodality": (unimodality_sum if summed else unimodality)(weights),
         "persistence": persistence(frame_importance(mask, weights)),
-        "area": mask_area(mask, *options.area_range),
+        "area": mask_area(mask, *options.area_range, options.area_measure),
     }
     rise = min(1.0, progress / options.warmup) if options.warmup else 1.0
     priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
