@@ -123,3 +123,17 @@ def test_pickled_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"evil\.pt"):
         Backbone(BackboneOptions(weights=str(tmp_path / "evil.pt")))
     assert not (tmp_path / "called").exists()
+
+
+def test_average_makes_a_map_coarser_by_means() -> None:
+    frames = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    fine = Backbone(replace(SMALL, feature=1))
+    coarse = Backbone(replace(SMALL, feature=1, average=2))
+    wanted = fine(frames).unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).mean((-3, -1))
+    torch.testing.assert_close(coarse(frames), wanted)
+    assert coarse.identity != fine.identity
+    assert coarse.channels == fine.channels
+    with pytest.raises(ValueError, match=r"backbone.average must divide the map's 16 x 16 cells, got 3"):
+        Backbone(replace(SMALL, feature=1, average=3))(frames)
+    with pytest.raises(ValueError, match=r"backbone.average must be at least 1, got 0"):
+        Backbone(replace(SMALL, average=0))

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.video.transforms import Preprocessing
@@ -33,6 +34,8 @@ class BackboneOptions:
             network that ships with the package, for the rendered data; ``random``; or the path of a
             safetensors file or a state dict (.pt, .pth).
         feature: which of the model's feature maps, -1 being the last.
+        average: side, in cells, of the squares over which that map is averaged; early maps, which look at little of the
+            frame around each cell, are finer than need be.
         size: side of the square input in pixels; None: what belongs to the weights.
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
@@ -42,10 +45,15 @@ class BackboneOptions:
     name: str = "resnet50"
     weights: str = "hub"
     feature: int = -1
+    average: int = 1
     size: int | None = None
     resize: str = "squash"
     frame_size: tuple[int, int] | None = None
     trainable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.average < 1:
+            raise ValueError(f"backbone.average must be at least 1, got {self.average}")
 
 
 class Backbone(nn.Module):
@@ -75,6 +83,8 @@ class Backbone(nn.Module):
         self.preprocessing = _preprocessing(options, metadata, self.model)
         self.channels: int = self.model.feature_info.channels()[-1]
         self.identity = _identity(self.model, self.preprocessing)
+        if options.average > 1:
+            self.identity += f"-{options.average}"
         if not options.trainable:
             self.requires_grad_(False).eval()
 
@@ -83,7 +93,11 @@ class Backbone(nn.Module):
         return super().train(mode and self.options.trainable)
 
     def forward(self, frames: Tensor) -> Tensor:
-        return self.model(frames)[-1]
+        features = self.model(frames)[-1]
+        side, (height, width) = self.options.average, features.shape[-2:]
+        if height % side or width % side:
+            raise ValueError(f"backbone.average must divide the map's {height} x {width} cells, got {side}")
+        return F.avg_pool2d(features, side) if side > 1 else features
 
     def save(self, path: str | Path) -> Path:
         """Write weights and what they expect of their input, to be read again as ``BackboneOptions.weights``."""

@@ -2,7 +2,7 @@
 
 from whenwhere.layers.conv_lstm import ConvLSTM
 from whenwhere.layers.importance import frame_importance
-from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean
+from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean, smooth_mask
 from whenwhere.layers.temporal_attention import TemporalAttention
 from whenwhere.layers.temporal_order import TemporalConvolution, temporal_difference, temporal_encoding
 
@@ -13,6 +13,7 @@ __all__ = [
     "TemporalConvolution",
     "frame_importance",
     "scale_mask_by_clip_mean",
+    "smooth_mask",
     "temporal_difference",
     "temporal_encoding",
 ]

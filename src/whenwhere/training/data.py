@@ -270,13 +270,15 @@ def _as_stored(features: Tensor, precision: Precision) -> Tensor:
 def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Rendered clips; their features are computed once as those of any frozen backbone."""
     backbone = Backbone(config.backbone)
-    options = config.data.synthetic
+    options, projection = config.data.synthetic, known
+    if config.data.components and projection is None:
+        projection = _rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
     sets = {}
     for name in ("train", "val", "test"):
         rendered = SyntheticDataset(options if name == "train" else _smaller(config), name)
         log(f"rendering {len(rendered)} {name} clips of tier {options.tier}")
         items = [rendered[index] for index in range(len(rendered))]
-        features = torch.stack([frame_features(item["pixels"], backbone, batch=256).half() for item in items])
+        features = torch.stack([frame_features(item["pixels"], backbone, projection, 256).half() for item in items])
         truth = {
             "active": torch.stack([item["active"] for item in items]),
             "boxes": torch.stack([item["boxes"] for item in items]) / options.size,
@@ -284,7 +286,15 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
         labels = torch.stack([item["label"] for item in items])
         seed = config.fit.seed if name == "train" else None
         sets[name] = FeatureDataset(features, labels, options.frames, seed, truth, mirror=False)
-    return Data(options.classes, backbone.channels, sets["train"], sets["val"], sets["test"], backbone)
+    channels = sets["train"].features.shape[2]
+    return Data(options.classes, channels, sets["train"], sets["val"], sets["test"], backbone, projection)
+
+
+def _rendered_projection(train: SyntheticDataset, backbone: Backbone, components: int, clips: int = 100) -> Projection:
+    """A projection fitted on four frames of the first training clips, which are drawn like any others."""
+    four = torch.linspace(0, train.options.frames - 1, 4).long()
+    some = [frame_features(train[index]["pixels"][four], backbone) for index in range(min(clips, len(train)))]
+    return Projection.fit(torch.cat(some).movedim(1, -1).flatten(0, 2), components)
 
 
 def _smaller(config: TrainConfig) -> Any:
