@@ -21,6 +21,7 @@ from whenwhere.losses import (
     effective_area,
     mask_area,
     persistence,
+    prior_share,
     soft_attention_loss,
     total_variation,
     total_variation_sum,
@@ -320,3 +321,21 @@ def test_classification_loss_has_no_priors() -> None:
     terms = classification_loss(logits, target, LossOptions(label_smoothing=0.1, total_variation=5.0))
     assert set(terms) == {"total", "cross_entropy"}
     torch.testing.assert_close(terms["total"], F.cross_entropy(logits, target, label_smoothing=0.1))
+
+
+@pytest.mark.parametrize(
+    ("progress", "delay", "warmup", "expected"),
+    [(0, 0, 0, 1), (0.25, 0, 0.5, 0.5), (0.7, 0, 0.5, 1), (0.29, 0.3, 0.4, 0), (0.5, 0.3, 0.4, 0.5), (0.9, 0.3, 0.4, 1),
+     (0.29, 0.3, 0, 0), (0.3, 0.3, 0, 1)],
+)  # fmt: skip
+def test_priors_wait_and_then_rise(progress: float, delay: float, warmup: float, expected: float) -> None:
+    assert prior_share(progress, delay, warmup) == pytest.approx(expected)
+
+
+def test_delayed_priors_leave_the_cross_entropy() -> None:
+    mask, weights = torch.rand(2, 4, 1, 3, 3), torch.rand(2, 3, 4).softmax(-1)
+    logits, target = torch.randn(2, 5), torch.tensor([0, 3])
+    options = LossOptions(delay=0.5, warmup=0.2).resolved("default")
+    early, late = (attention_loss(logits, target, mask, weights, options, at) for at in (0.49, 1.0))
+    assert float(early["total"]) == float(early["cross_entropy"])
+    assert float(late["total"]) != float(late["cross_entropy"])

@@ -30,6 +30,7 @@ __all__ = [
     "effective_area",
     "mask_area",
     "persistence",
+    "prior_share",
     "soft_attention_loss",
     "total_variation",
     "total_variation_sum",
@@ -185,6 +186,8 @@ class LossOptions:
         area: weight of the area prior (not in the paper); None: the form's default.
         area_range: shares of the clip between which the mask's area is free.
         area_measure: what area is: the clip's ``mean``, or ``effective``, its shape alone (:func:`effective_area`).
+        delay: share of training before the priors' weights begin to rise. Until the classifier knows what to look for
+            they alone would shape the mask, and a smooth and lasting one lies on the background.
         warmup: share of training over which the priors' weights rise from 0.
         label_smoothing: of the cross entropy, in [0, 1).
         doubly_stochastic: weight of :func:`doubly_stochastic`, the only prior of soft_attention_lstm, which has none of
@@ -199,6 +202,7 @@ class LossOptions:
     area: float | None = None
     area_range: tuple[float, float] = (0.05, 0.3)
     area_measure: AreaMeasure = "mean"
+    delay: float = 0.0
     warmup: float = 0.0
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
@@ -212,6 +216,15 @@ class LossOptions:
             preset = {"total_variation": 0.01, "contrast": 0.02, "unimodality": 1.0, "persistence": 0.01, "area": 0.1}
         unset = {name: value for name, value in preset.items() if getattr(self, name) is None}
         return replace(self, form=form, **unset)  # type: ignore[arg-type]
+
+
+def prior_share(progress: float, delay: float, warmup: float) -> float:
+    """How much of their weights the priors have, in [0, 1]: 0 during ``delay``, then a linear rise over ``warmup``.
+
+    Args:
+        progress, delay, warmup: shares of training, in [0, 1].
+    """
+    return 0.0 if progress < delay else min(1.0, (progress - delay) / warmup) if warmup else 1.0
 
 
 def attention_loss(
@@ -236,7 +249,7 @@ def attention_loss(
         "persistence": persistence(frame_importance(mask, weights)),
         "area": mask_area(mask, *options.area_range, options.area_measure),
     }
-    rise = min(1.0, progress / options.warmup) if options.warmup else 1.0
+    rise = prior_share(progress, options.delay, options.warmup)
     priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
     return {"total": terms["cross_entropy"] + rise * priors, **terms}
 

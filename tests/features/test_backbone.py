@@ -240,3 +240,17 @@ def test_the_networks_of_the_flow_baselines_take_ten_channels(name: str, grid: i
 def test_odd_numbers_of_channels_are_errors() -> None:
     with pytest.raises(ValueError, match="in_channels must be 3, or even"):
         BackboneOptions(in_channels=5)
+
+
+def test_average_makes_a_map_coarser_by_means() -> None:
+    frames = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    fine = Backbone(replace(SMALL, feature=1))
+    coarse = Backbone(replace(SMALL, feature=1, average=2))
+    wanted = fine(frames).unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).mean((-3, -1))
+    torch.testing.assert_close(coarse(frames), wanted)
+    assert coarse.identity != fine.identity
+    assert coarse.channels == fine.channels
+    with pytest.raises(ValueError, match=r"backbone.average must divide the map's 16 x 16 cells, got 3"):
+        Backbone(replace(SMALL, feature=1, average=3))(frames)
+    with pytest.raises(ValueError, match=r"backbone.average must be at least 1, got 0"):
+        Backbone(replace(SMALL, average=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from whenwhere.layers import SpatialAttention, scale_mask_by_clip_mean
+from whenwhere.layers import SpatialAttention, scale_mask_by_clip_mean, smooth_mask
 
 
 def test_a_mask_is_one_map_a_frame_between_0_and_1() -> None:
@@ -52,3 +52,35 @@ def test_a_dead_mask_does_not_explode(level: float) -> None:
     assert scaled.max() <= 1
     assert mask.grad is not None
     assert mask.grad.isfinite().all()
+
+
+def test_with_one_cell_a_kernel_judges_each_cell_alone() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 8, 4, 5)
+    changed = features.clone()
+    changed[1, 2, :, 3, 1] += 1
+    alone, around = SpatialAttention(8, kernel=1).eval(), SpatialAttention(8).eval()
+    differs = (alone(features) != alone(changed)).nonzero().tolist()
+    assert differs == [[1, 2, 0, 3, 1]]
+    assert (around(features) != around(changed)).sum() > 1
+    with pytest.raises(ValueError, match="kernel must be 1 or 3, got 2"):
+        SpatialAttention(8, kernel=2)
+
+
+def test_smoothing_leaves_parts_and_fades_lone_cells() -> None:
+    mask = torch.zeros(1, 9, 1, 8, 8)
+    mask[0, 1:4, 0, 1:4, 1:4] = 1
+    mask[0, 7, 0, 6, 5] = 1
+    smoothed = smooth_mask(mask)
+    assert float(smoothed[0, 2, 0, 2, 2]) == 1
+    assert float(smoothed[0, 7, 0, 6, 5]) == 0.125
+    assert smoothed.max() == 1
+    assert torch.equal(smoothed[:, 6:].flatten(1).argmax(1), mask[:, 6:].flatten(1).argmax(1))
+
+
+def test_smoothing_moves_nothing() -> None:
+    mask = torch.rand(2, 4, 1, 5, 6, generator=torch.Generator().manual_seed(0))
+    for axis in (1, 3, 4):
+        torch.testing.assert_close(smooth_mask(mask.flip(axis)), smooth_mask(mask).flip(axis))
+    torch.testing.assert_close(smooth_mask(torch.ones_like(mask))[:, 1:-1, :, 1:-1, 1:-1], torch.ones(2, 2, 1, 3, 4))
+    assert smooth_mask(mask[:, :1]).shape == (2, 1, 1, 5, 6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from whenwhere.layers import TemporalConvolution, temporal_difference, temporal_encoding
@@ -62,3 +63,19 @@ def test_convolution_sees_neighbouring_frames_only() -> None:
     changed[:, 0] += 1
     frames = (layer(clip) - layer(changed)).abs().amax((0, 2, 3, 4)) > 0
     assert frames.tolist() == [True] * 3 + [False] * 6
+
+
+def test_with_one_cell_what_a_convolution_knows_of_a_place_stays_there() -> None:
+    torch.manual_seed(0)
+    layer, clip = TemporalConvolution(3, 4, kernel=(5, 1)).eval(), torch.randn(1, 12, 3, 4, 4)
+    changed = clip.clone()
+    changed[0, 0, :, 1, 2] += 1
+    differs = (layer(clip) - layer(changed)).abs().amax((0, 2)) > 0
+    assert differs[:, 1, 2].tolist() == [True] * 5 + [False] * 7
+    assert differs.sum() == 5
+
+
+@pytest.mark.parametrize("kernel", [(4, 3), (3, 2), (0, 1), (3, -1)])
+def test_a_kernel_has_a_middle(kernel: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="odd numbers of frames and cells"):
+        TemporalConvolution(3, 4, kernel=kernel)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from whenwhere.layers import scale_mask_by_clip_mean, temporal_difference, temporal_encoding
+from whenwhere.layers import scale_mask_by_clip_mean, smooth_mask, temporal_difference, temporal_encoding
 from whenwhere.losses import LossOptions, attention_loss
 from whenwhere.models import AttentionOutput, SpatioTemporalAttention, SpatioTemporalAttentionOptions
 
@@ -350,3 +350,47 @@ def test_dropout_takes_whole_channels_of_a_clip() -> None:
 def test_features_of_another_rank_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(B, T, C, H, W\), got \(3, 6, 12\)"):
         build()(torch.zeros(3, 6, 12))
+
+
+class _Half(torch.nn.Module):
+    """A mask that is 1 left of the middle and 0 from there."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        mask = torch.zeros_like(features[:, :, :1])
+        mask[..., :2] = 1
+        return mask
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_with_gated_order_nothing_beside_the_mask_reaches_the_classifier(gated: bool) -> None:
+    model = build(order="convolution", gate_order=gated).eval()
+    model.spatial_attention = _Half()  # type: ignore[assignment]
+    features = clips()
+    changed = features.clone()
+    changed[..., 2:] += torch.randn(changed[..., 2:].shape, generator=torch.Generator().manual_seed(2))
+    same = torch.equal(model(features).logits, model(changed).logits)
+    assert same == gated
+    # Not because it is deaf: what lies within the mask counts.
+    assert not torch.equal(model(features).logits, model(features.flip(3)).logits)
+
+
+def test_gated_order_reads_everything_until_the_mask_fades_in() -> None:
+    model = build(order="convolution", gate_order=True, fade_in=0.5).train()
+    model.spatial_attention = _Half()  # type: ignore[assignment]
+    features, changed = clips(), clips()
+    changed[..., 2:] += 1
+    for progress, same in ((0.0, False), (0.25, False), (0.5, True)):
+        model.set_progress(progress)
+        assert torch.equal(model(features).logits, model(changed).logits) == same
+
+
+def test_a_smooth_mask_is_the_mask_smoothed() -> None:
+    plain, smooth = build(), build(smooth_mask=True)
+    features = clips()
+    torch.testing.assert_close(smooth.eval()(features).mask, smooth_mask(plain.eval()(features).mask))
+
+
+@pytest.mark.parametrize("wrong", [{"order": "none"}, {"order": "convolution", "spatial": False}])
+def test_gated_order_needs_an_order_layer_and_a_mask(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"needs model.order: convolution and model.spatial: true"):
+        SpatioTemporalAttentionOptions(gate_order=True, **wrong)

@@ -12,6 +12,7 @@ from tiny_runs import quiet
 
 from whenwhere.datasets.manifest import read_clips, write_clips
 from whenwhere.datasets.mosaic import MosaicDataset, MosaicOptions
+from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import StoredFeatures
 from whenwhere.training.config import DataOptions, TrainConfig
@@ -120,3 +121,18 @@ def test_only_training_mosaics_are_mirrored(tiny_bank: Path) -> None:
     data = build_data(TrainConfig(data=options), quiet)
     assert data.train.options.mirror  # type: ignore[attr-defined]
     assert not data.test.options.mirror  # type: ignore[union-attr]
+
+
+def test_features_of_rendered_clips_are_projected_when_asked_for() -> None:
+    data = DataOptions(source="synthetic", synthetic=SyntheticOptions(clips=24), components=3)
+    config = TrainConfig(data=data, backbone=BackboneOptions(name="test_resnet", weights="random", size=32))
+    first = build_data(config, quiet)
+    assert first.channels == first.train.features.shape[2] == first.test.features.shape[2] == 3
+    variance = first.train.features.float().movedim(2, -1).flatten(0, -2).var(0)
+    assert variance.min() > 0.8
+    assert variance.max() < 1.25
+    # A model that is loaded again brings its own.
+    assert first.projection is not None
+    first.projection.matrix *= 2
+    again = build_data(config, quiet, first.projection)
+    torch.testing.assert_close(again.test.features, first.test.features * 2, rtol=1e-2, atol=1e-2)

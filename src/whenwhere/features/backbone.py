@@ -41,6 +41,8 @@ class BackboneOptions:
         dilated: make that map twice as fine, for ResNets: the stride of its stage is replaced by dilation (à trous;
             DeepLab, Chen et al. 2018), so the same weights give the same features, at twice as many places either way.
             Features are those around the middle of each fine cell, as coarse ones are around the middle of theirs.
+        average: side, in cells, of the squares over which that map is averaged; early maps, which look at little of the
+            frame around each cell, are finer than need be.
         size: side of the square input in pixels; None: what belongs to the weights.
         resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
@@ -55,6 +57,7 @@ class BackboneOptions:
     weights: str = "hub"
     feature: int = -1
     dilated: bool = False
+    average: int = 1
     size: int | None = None
     resize: str = "squash"
     frame_size: tuple[int, int] | None = None
@@ -65,6 +68,8 @@ class BackboneOptions:
     def __post_init__(self) -> None:
         if self.in_channels != 3 and (self.in_channels < 2 or self.in_channels % 2):
             raise ValueError(f"in_channels must be 3, or even for stacks of optical flow, got {self.in_channels}")
+        if self.average < 1:
+            raise ValueError(f"backbone.average must be at least 1, got {self.average}")
 
 
 class Backbone(nn.Module):
@@ -103,6 +108,8 @@ class Backbone(nn.Module):
         self._kept_norms = _batch_norms_but_the_first(self.model, options.name) if options.partial_bn else []
         for norm in self._kept_norms:
             norm.requires_grad_(False)
+        if options.average > 1:
+            self.identity += f"-{options.average}"
         if not options.trainable:
             self.requires_grad_(False).eval()
 
@@ -116,7 +123,11 @@ class Backbone(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         if self.options.dilated:
             frames = _moved(frames, self.model.feature_info.reduction()[-1] // 4)
-        return self.model(frames)[-1]
+        features = self.model(frames)[-1]
+        side, (height, width) = self.options.average, features.shape[-2:]
+        if height % side or width % side:
+            raise ValueError(f"backbone.average must divide the map's {height} x {width} cells, got {side}")
+        return F.avg_pool2d(features, side) if side > 1 else features
 
     def save(self, path: str | Path) -> Path:
         """Write weights and what they expect of their input, to be read again as ``BackboneOptions.weights``."""

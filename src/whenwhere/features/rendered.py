@@ -16,10 +16,15 @@ from torch import Tensor
 from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import frame_features
+from whenwhere.features.projection import Projection
 
 
 def rendered_features(
-    rendered: SyntheticDataset, backbone: Backbone, folder: str | Path | None, log: Callable[[str], None] = print
+    rendered: SyntheticDataset,
+    backbone: Backbone,
+    projection: Projection | None,
+    folder: str | Path | None,
+    log: Callable[[str], None] = print,
 ) -> dict[str, Tensor]:
     """``features`` `(N, T, C, H, W)` float16, ``label`` `(N,)`, ``active`` `(N, T)` of 0 and 1, ``boxes`` `(N, T, 4)`.
 
@@ -27,7 +32,10 @@ def rendered_features(
         folder: where they are kept, under a name that stands for all that makes them; None: not kept.
     """
     said = json.dumps([asdict(rendered.options), rendered.split, backbone.identity], sort_keys=True)
-    name = f"synthetic-{hashlib.sha256(said.encode()).hexdigest()[:16]}.safetensors"
+    digest = hashlib.sha256(said.encode())
+    for value in projection.state_dict().values() if projection else ():
+        digest.update(value.numpy().tobytes())
+    name = f"synthetic-{digest.hexdigest()[:16]}.safetensors"
     path = Path(folder) / name if folder else None
     if path and path.is_file():
         return load_file(str(path))
@@ -35,10 +43,19 @@ def rendered_features(
     items = [rendered[index] for index in range(len(rendered))]
     tensors = {name: torch.stack([item[name] for item in items]) for name in ("label", "active", "boxes")}
     tensors["active"] = tensors["active"].to(torch.uint8)
-    tensors["features"] = torch.stack([frame_features(item["pixels"], backbone, batch=256).half() for item in items])
+    tensors["features"] = torch.stack(
+        [frame_features(item["pixels"], backbone, projection, 256).half() for item in items]
+    )
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several runs may start at once
         save_file(tensors, str(partial))
         partial.replace(path)
     return tensors
+
+
+def rendered_projection(train: SyntheticDataset, backbone: Backbone, components: int, clips: int = 100) -> Projection:
+    """A projection fitted on four frames of the first training clips, which are drawn like any others."""
+    four = torch.linspace(0, train.options.frames - 1, 4).long()
+    some = [frame_features(train[index]["pixels"][four], backbone) for index in range(min(clips, len(train)))]
+    return Projection.fit(torch.cat(some).movedim(1, -1).flatten(0, 2), components)

@@ -36,7 +36,7 @@ def temporal_difference(features: Tensor) -> Tensor:
 
 
 class TemporalConvolution(nn.Sequential):
-    """What happens from frame to frame: two 3 x 3 x 3 convolutions over time and grid, each with batch norm and ReLU.
+    """What happens from frame to frame: two convolutions over time and grid, each with batch norm and ReLU.
 
     Being nonlinear, it tells a motion from its reverse even after frames are averaged; signed changes
     averaged over a clip leave only its last frame minus its first.
@@ -44,17 +44,23 @@ class TemporalConvolution(nn.Sequential):
     Args:
         channels: C of the features.
         hidden: channels of what it gives.
+        kernel: frames and cells each way of either convolution, both odd. With one cell what it knows of a place
+            stays there.
 
     Shape:
         `(B, T, C, H, W)` to `(B, T, hidden, H, W)`.
     """
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int, kernel: tuple[int, int] = (3, 3)) -> None:
+        frames, cells = kernel
+        if frames < 1 or cells < 1 or frames % 2 == 0 or cells % 2 == 0:
+            raise ValueError(f"kernel must be odd numbers of frames and cells, got {tuple(kernel)}")
+        size, padding = (frames, cells, cells), (frames // 2, cells // 2, cells // 2)
         super().__init__(
-            nn.Conv3d(channels, hidden, 3, padding=1, bias=False),
+            nn.Conv3d(channels, hidden, size, padding=padding, bias=False),
             nn.BatchNorm3d(hidden),
             nn.ReLU(inplace=True),
-            nn.Conv3d(hidden, hidden, 3, padding=1, bias=False),
+            nn.Conv3d(hidden, hidden, size, padding=padding, bias=False),
             nn.BatchNorm3d(hidden),
             nn.ReLU(inplace=True),
         )

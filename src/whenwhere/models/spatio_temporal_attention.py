@@ -20,6 +20,7 @@ from whenwhere.layers import (
     TemporalConvolution,
     frame_importance,
     scale_mask_by_clip_mean,
+    smooth_mask,
     temporal_difference,
     temporal_encoding,
 )
@@ -55,6 +56,13 @@ class SpatioTemporalAttentionOptions:
             learned over neighbouring frames, which tell any motion.
         pool: side, in cells, of the squares over which masked features are averaged before the recurrence; 2 gives a
             mask of H x W and states of H/2 x W/2, a quarter of the recurrence's cost.
+        order_kernel: frames and cells of the kernels of ``order: convolution``. What it knows of a motion stands within
+            their reach of it, and the mask may lie there, beside the thing that moves; with one cell it cannot.
+        gate_order: mask what ``order: convolution`` reads, too: the mask is made from one such layer, and a second one,
+            3 x 3 x 3, gives the classifier what it finds in masked features. What lies outside the mask is then not
+            known inside it, except for what the features themselves see around each cell.
+        mask_kernel: cells of the mask's kernels, 3, or 1: each cell is judged by its own features.
+        smooth_mask: average the mask over neighbouring cells and frames, see :func:`smooth_mask`.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -73,12 +81,21 @@ class SpatioTemporalAttentionOptions:
     readout: Literal["mean", "attention"] = "mean"
     order: Order = "none"
     pool: int = 1
+    order_kernel: tuple[int, int] = (3, 3)
+    gate_order: bool = False
+    mask_kernel: int = 3
+    smooth_mask: bool = False
     dropout: float = 0.2
     fade_in: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pool < 1:
             raise ValueError(f"model.pool must be at least 1, got {self.pool}")
+        if self.gate_order and not (self.spatial and self.order == "convolution"):
+            raise ValueError(
+                "model.gate_order masks what order: convolution reads; it needs model.order: convolution and "
+                f"model.spatial: true, got {self.order!r} and {self.spatial}"
+            )
 
     def resolved(self) -> SpatioTemporalAttentionOptions:
         """The same options with every None that follows ``variant`` filled in."""
@@ -149,13 +166,19 @@ class SpatioTemporalAttention(nn.Module):
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
         self.mask_share = 1.0
+        self.channels = channels
         self.temporal_convolution = (
-            TemporalConvolution(channels, options.hidden) if options.order == "convolution" else None
+            TemporalConvolution(channels, options.hidden, options.order_kernel)
+            if options.order == "convolution"
+            else None
         )
         inputs = channels + {"difference": channels, "motion": channels, "convolution": options.hidden}.get(
             options.order, 0
         )
-        self.spatial_attention = SpatialAttention(inputs, options.mask_widths) if options.spatial else None
+        self.spatial_attention = (
+            SpatialAttention(inputs, options.mask_widths, options.mask_kernel) if options.spatial else None
+        )
+        self.gated_convolution = TemporalConvolution(channels, options.hidden) if options.gate_order else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
         self.classifier = nn.Linear(options.hidden, classes)
         if options.readout == "attention":
@@ -210,9 +233,12 @@ class SpatioTemporalAttention(nn.Module):
         if self.spatial_attention is None:
             return features, torch.ones_like(features[:, :, :1])
         mask = self.spatial_attention(features)
-        scaled = scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask
-        if self.training and self.mask_share < 1:
-            scaled = self.mask_share * scaled + (1 - self.mask_share)
+        if self.options.smooth_mask:
+            mask = smooth_mask(mask)
+        scaled = self._faded(scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask)
+        if self.gated_convolution is not None:
+            content = features[:, :, : self.channels]
+            features = torch.cat([content, self.gated_convolution(content * self._faded(mask))], dim=2)
         return features * scaled, mask
 
     def _pool(self, masked: Tensor) -> Tensor:
@@ -223,6 +249,12 @@ class SpatioTemporalAttention(nn.Module):
         if height % side or width % side:
             raise ValueError(f"model.pool must divide the grid's {height} x {width} cells, got {side}")
         return masked.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).mean((-3, -1))
+
+    def _faded(self, mask: Tensor) -> Tensor:
+        """While the mask fades in: as much of it as is due, the rest 1."""
+        if not self.training or self.mask_share == 1:
+            return mask
+        return self.mask_share * mask + (1 - self.mask_share)
 
     def _recur(self, masked: Tensor, hoist: bool) -> tuple[Tensor, Tensor]:
         """Eq. 2-5: states averaged over cells, `(B, S, D)`, and weights `(B, S, T)`."""

@@ -22,7 +22,7 @@ from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import ClipFeatures, extract, fit_projection
 from whenwhere.features.projection import Projection
-from whenwhere.features.rendered import rendered_features
+from whenwhere.features.rendered import rendered_features, rendered_projection
 from whenwhere.features.store import Precision, dequantize, quantize
 from whenwhere.structures import Clip
 from whenwhere.training.config import DataOptions, TrainConfig
@@ -280,15 +280,18 @@ def _as_stored(features: Tensor, precision: Precision) -> Tensor:
 def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     """Rendered clips; their features are computed once as those of any frozen backbone."""
     backbone = Backbone(config.backbone)
-    options = config.data.synthetic
+    options, projection = config.data.synthetic, known
+    if config.data.components and projection is None:
+        projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
     sets = {}
     for name in ("train", "val", "test"):
         rendered = SyntheticDataset(options if name == "train" else _smaller(config), name)
-        tensors = rendered_features(rendered, backbone, config.data.cache, log)
+        tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
         truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
         seed = config.fit.seed if name == "train" else None
         sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
-    return Data(options.classes, backbone.channels, sets["train"], sets["val"], sets["test"], backbone)
+    channels = sets["train"].features.shape[2]
+    return Data(options.classes, channels, sets["train"], sets["val"], sets["test"], backbone, projection)
 
 
 def _smaller(config: TrainConfig) -> Any:
