@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import typing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from whenwhere.cli.common import add_config, make_parser, parsed_config
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import build_head
-from whenwhere.training.config import DataOptions, FitOptions, TrainConfig, options_from
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig, flat_options, options_from, with_options
 from whenwhere.training.loop import _terms, make_optimizer
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
@@ -21,6 +22,20 @@ def test_json_round_trip() -> None:
     config = TrainConfig(fit=FitOptions(epochs=3))
     config = replace(config, model=replace(config.model, mask_widths=(4, 2)))
     assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_options_by_their_names_make_the_configuration_they_came_from() -> None:
+    config = TrainConfig(data=DataOptions(source="mosaic"), fit=FitOptions(epochs=3))
+    flat = flat_options(json.loads(config.to_json()))
+    assert flat["fit.epochs"] == 3
+    assert flat["data.mosaic.frames"] == config.data.mosaic.frames
+    assert with_options(TrainConfig(), flat) == config
+
+
+def test_a_written_recipe_is_read_as_the_same_configuration(tmp_path: Path) -> None:
+    config = TrainConfig(data=DataOptions(modality="flow"), fit=FitOptions(schedule="step", milestones=(2, 3)))
+    (tmp_path / "recipe.yaml").write_text(config.to_yaml())
+    assert read(tmp_path / "recipe.yaml") == config
 
 
 def test_unknown_keys_are_errors_that_list_the_valid_ones() -> None:

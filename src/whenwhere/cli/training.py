@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ def _train_run(config: TrainConfig, out: Path, resume: bool, unmeasured: bool = 
     if (out / STATE_FILE).exists() and not resume:
         raise CheckpointError(f"{out} holds a run already; add --resume to go on with it, or use another --out")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(_as_yaml(config), encoding="utf-8")
+    (out / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     data = build_data(config, say)
     report_broken(data.broken)
     train(config, data, out, resume=resume)
@@ -60,12 +59,6 @@ def finetune_command(arguments: list[str]) -> int:
     assert network.backbone is not None
     say(f"wrote {network.backbone.save(out / 'backbone.safetensors')}")
     return 0
-
-
-def _as_yaml(config: TrainConfig) -> str:
-    import yaml
-
-    return yaml.safe_dump(json.loads(config.to_json()), sort_keys=False)
 
 
 def _evaluate_run(

@@ -14,7 +14,7 @@ from whenwhere.evaluation.predictions import write_json
 from whenwhere.reproduce.rows import TABLES, PaperTable, Row
 from whenwhere.reproduce.settings import Setting
 from whenwhere.training.checkpoint import STATE_FILE
-from whenwhere.training.config import TrainConfig
+from whenwhere.training.config import TrainConfig, flat_options
 
 State = Literal["done", "trained", "started", "to do"]
 STARTED, TRAINED, FINISHED, FAILED = "started.json", "trained.json", "finished.json", "failed.json"
@@ -148,19 +148,12 @@ def changed_options(config: TrainConfig) -> dict[str, object]:
 
     Those that change no number are left out.
     """
-    ours, usual = _flat(json.loads(config.to_json())), _flat(json.loads(TrainConfig().to_json()))
+    ours, usual = (flat_options(json.loads(one.to_json())) for one in (config, TrainConfig()))
     return {
         key: value
         for key, value in ours.items()
         if key not in ("data.cache", "data.workers") and (key not in usual or usual[key] != value)
     }
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def make_job(setting: Setting, method: str, seed: int, out: Path) -> Job:

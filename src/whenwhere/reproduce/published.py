@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from whenwhere.datasets.manifest import ManifestError
 from whenwhere.reproduce.rows import METHODS
 from whenwhere.reproduce.settings import Options, Setting
+from whenwhere.training.config import flat_options
 
 # Sampling of each data set as the paper's Sec. 4 and B.1 say; T = 50 and frames of 224 pixels where they do not.
 _PUBLISHED_DATA: dict[str, Options] = {
@@ -77,16 +77,7 @@ def _recipe(path: Path) -> dict[str, Any]:
 
     if not path.is_file():
         return {}
-    flat: dict[str, Any] = {}
-
-    def walk(values: Mapping[str, Any], prefix: str) -> None:
-        for key, value in values.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[prefix + key] = value
-
-    walk(yaml.safe_load(path.read_text(encoding="utf-8")), "")
+    flat = flat_options(yaml.safe_load(path.read_text(encoding="utf-8")))
     for own in ("method", "model.variant", "data.modality"):  # the method's own, not the recipe's
         flat.pop(own, None)
     return flat

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from whenwhere.evaluation.predictions import write_json
 from whenwhere.reproduce.plan import FAILED, FINISHED, STARTED, TRAINED, Job, Plan, Step
-from whenwhere.reproduce.settings import as_yaml
 
 Log = Callable[[str], None]
 
@@ -66,7 +65,7 @@ def run_job(job: Job, parallel: int = 1, log: Log = print) -> str | None:
         _acquire(lock.fileno(), job.name, log)
         if job.state == "to do":
             _clear(job.folder)
-            (job.folder / "recipe.yaml").write_text(as_yaml(job.config), encoding="utf-8")
+            (job.folder / "recipe.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
             job.mark(STARTED)
         with suppress(FileNotFoundError):
             (job.folder / FAILED).unlink()

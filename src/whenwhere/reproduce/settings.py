@@ -6,7 +6,6 @@ one's own. ``published``: the paper's sizes, for a GPU.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -228,10 +227,3 @@ def knows(clips: list[Clip], what: Literal["segments", "boxes"]) -> bool:
     """Whether test clips (all, where there are no splits) say when or where."""
     tested = [clip for clip in clips if clip.split in (None, "test")]
     return any(getattr(clip, what) for clip in tested)
-
-
-def as_yaml(config: TrainConfig) -> str:
-    """A recipe."""
-    import yaml
-
-    return yaml.safe_dump(json.loads(config.to_json()), sort_keys=False)

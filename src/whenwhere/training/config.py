@@ -211,6 +211,12 @@ class TrainConfig:
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
+    def to_yaml(self) -> str:
+        """A recipe with every option."""
+        import yaml
+
+        return yaml.safe_dump(json.loads(self.to_json()), sort_keys=False)
+
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
         return options_from(cls, json.loads(text))
@@ -236,6 +242,14 @@ def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig
     if values["method"] not in methods:
         raise ValueError(f"unknown method {values['method']!r}; valid ones are {', '.join(methods)}")
     return options_from(TrainConfig, values)
+
+
+def flat_options(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their names on the command line, as :func:`with_options` takes them: ``{"fit.lr": 1e-3}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flat_options(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:
