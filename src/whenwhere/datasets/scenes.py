@@ -87,6 +87,11 @@ class SyntheticOptions:
         return TARGETS if self.tier == "A" else tuple(DIRECTIONS)
 
     @property
+    def eval_clips(self) -> int:
+        """Clips a run is validated on, and as many to test it: a third of those it is trained on."""
+        return max(24, self.clips // 3)
+
+    @property
     def interval_lengths(self) -> tuple[int, int]:
         """Shortest and longest interval in frames, both possible."""
         return (self.frames // 4 if self.tier == "A" else 6), self.frames // 2

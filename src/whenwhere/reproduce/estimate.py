@@ -140,7 +140,7 @@ def _clips(config: TrainConfig) -> tuple[int, int]:
     """Training and test clips; 0 where the data are still to be made."""
     data = config.data
     if data.source == "synthetic":
-        return data.synthetic.clips, max(24, data.synthetic.clips // 3)
+        return data.synthetic.clips, data.synthetic.eval_clips
     if data.source in ("mosaic", "feature_bank"):
         return data.mosaic.clips, data.mosaic.eval_clips
     try:
@@ -161,7 +161,7 @@ def _stored_frames(config: TrainConfig) -> int:
     if data.source == "feature_bank":
         return 0
     if data.source == "synthetic":
-        return (data.synthetic.clips + 2 * max(24, data.synthetic.clips // 3)) * data.synthetic.frames
+        return (data.synthetic.clips + 2 * data.synthetic.eval_clips) * data.synthetic.frames
     try:
         count = len(read_clips(str(data.path)))
     except Exception:

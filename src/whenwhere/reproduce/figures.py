@@ -100,7 +100,7 @@ def _videos_of(config: TrainConfig, folder: Path, count: int) -> Path:
         return Path(str(data.path))
     manifest = folder / "manifest.csv"
     if data.source == "synthetic":
-        shown = min(count, max(24, data.synthetic.clips // 3))
+        shown = min(count, data.synthetic.eval_clips)
         return write_dataset(replace(data.synthetic, clips=shown), folder, clips={"test": shown})
     if data.source == "mosaic":
         return manifest if manifest.is_file() else write_wall_videos(config, "test", folder, count)

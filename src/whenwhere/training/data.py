@@ -283,17 +283,13 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     options, projection = config.data.synthetic, known
     if config.data.components and projection is None:
         projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
+    smaller = replace(options, clips=options.eval_clips)
     sets = {}
     for name in ("train", "val", "test"):
-        rendered = SyntheticDataset(options if name == "train" else _smaller(config), name)
+        rendered = SyntheticDataset(options if name == "train" else smaller, name)
         tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
         truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
         seed = config.fit.seed if name == "train" else None
         sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
     channels = sets["train"].features.shape[2]
     return Data(options.classes, channels, sets["train"], sets["val"], sets["test"], backbone, projection)
-
-
-def _smaller(config: TrainConfig) -> Any:
-    """Evaluation sets are a third of the training set and do not depend on the run's seed."""
-    return replace(config.data.synthetic, clips=max(24, config.data.synthetic.clips // 3))
