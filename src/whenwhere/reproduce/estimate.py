@@ -84,7 +84,7 @@ def _frame(config: TrainConfig) -> _Maps:
     options = config.backbone
     known = options.weights == "glyphs"
     backbone = Backbone(options if known else replace(options, weights="random", trainable=False))
-    size, channels = backbone.preprocessing.size, getattr(options, "in_channels", 3)
+    size, channels = backbone.preprocessing.size, options.in_channels
     with torch.inference_mode():
         backbone(torch.zeros(1, channels, size, size))  # the first call also sets things up
         began = time.perf_counter()

@@ -62,22 +62,24 @@ class Job:
     @property
     def state(self) -> State:
         """How far it is; a record of other data, or a damaged one, counts for nothing."""
-        if not self._says(STARTED):
+        if not (self.folder / STARTED).is_file():
             return "to do"
-        if self._says(FINISHED) and self.predictions.is_file():
+        record = self.record()
+        if not self._says(STARTED, record):
+            return "to do"
+        if self._says(FINISHED, record) and self.predictions.is_file():
             return "done"
-        if self._says(TRAINED):
+        if self._says(TRAINED, record):
             return "trained"
         # A state can only be gone on from with every option as it was, those of a later version included.
-        whole = self._says(STARTED, config=json.loads(self.config.to_json()))
+        whole = self._says(STARTED, {**record, "config": json.loads(self.config.to_json())})
         return "started" if whole and (self.folder / STATE_FILE).is_file() else "to do"
 
-    def _says(self, name: str, **more: object) -> bool:
+    def _says(self, name: str, known: Mapping[str, object]) -> bool:
         try:
             said = json.loads((self.folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        known = {**self.record(), **more}
         return all(said.get(key) == value for key, value in known.items())
 
     def mark(self, name: str, **more: object) -> None:
