@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whenwhere.cli.common import FAILED, make_parser, say
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser, Namespace
 
     from whenwhere.reproduce.plan import Plan
+    from whenwhere.reproduce.request import Request
 
 
 def reproduce_command(arguments: list[str]) -> int:
@@ -24,19 +25,13 @@ def reproduce_command(arguments: list[str]) -> int:
         return _figures(parsed)
     from rich.console import Console
 
-    from whenwhere.reproduce.request import Request, make_plan
+    from whenwhere.reproduce.request import make_plan
     from whenwhere.reproduce.results import table_result
     from whenwhere.reproduce.run import carry_out
     from whenwhere.reproduce.show import plan_table_view
     from whenwhere.reproduce.tables import rich_table, write_table
 
-    own = {
-        "tables": tuple(parsed.what),
-        "seeds": tuple(parsed.seeds),
-        "out": parsed.out or Path("runs/reproduce_quick" if parsed.quick else "runs/reproduce"),
-    }
-    request = Request(**{name: own.get(name, parsed.get(name)) for name in Request.__dataclass_fields__})
-    plan: Plan = make_plan(request)
+    plan: Plan = make_plan(_request(parsed, tables=tuple(parsed.what), seeds=tuple(parsed.seeds)))
     console = Console() if Console().is_terminal else Console(width=200)
     parallel = parsed.jobs or (2 if parsed.quick else 1)
     console.print(plan_table_view(plan, parallel))
@@ -52,28 +47,34 @@ def reproduce_command(arguments: list[str]) -> int:
     return FAILED if failures or any(result.failed for result in results) else 0
 
 
+def _request(parsed: Namespace, **own: Any) -> Request:
+    """What the arguments ask for, but for what is ``own``."""
+    from whenwhere.reproduce.request import Request
+
+    own["out"] = _out(parsed)
+    return Request(**{name: own.get(name, parsed.get(name)) for name in Request.__dataclass_fields__})
+
+
+def _out(parsed: Namespace) -> Path:
+    return parsed.out or Path("runs/reproduce_quick" if parsed.quick else "runs/reproduce")
+
+
 def _figures(parsed: Namespace) -> int:
     from whenwhere.datasets.manifest import ManifestError
     from whenwhere.reproduce.figures import make_figures
-    from whenwhere.reproduce.request import Request, make_plan
+    from whenwhere.reproduce.request import make_plan
 
-    out = parsed.out or Path("runs/reproduce_quick" if parsed.quick else "runs/reproduce")
     model = parsed.model
     if model is None:
-        request = Request(
-            ("table1",),
-            out,
-            **{name: parsed.get(name) for name in ("quick", "data", "dataset", "weights", "scale", "clips", "epochs")},
-            methods=["default"],
-        )
-        (job,) = make_plan(request).jobs
+        seeds = tuple(parsed.seeds[:1])
+        (job,) = make_plan(_request(parsed, tables=("table1",), seeds=seeds, methods=["default"])).jobs
         if job.state != "done":
             raise ManifestError(
                 f"{job.folder} is not finished: run `whenwhere reproduce table1` first, or give --model"
             )
         model = job.folder
     data = parsed.data if parsed.model else None
-    for path in make_figures(model, data, out / "figures", parsed.frames, log=say):
+    for path in make_figures(model, data, _out(parsed) / "figures", parsed.frames, log=say):
         say(f"wrote {path}")
     return 0
 
