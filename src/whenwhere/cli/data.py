@@ -48,7 +48,7 @@ def prepare_command(arguments: list[str]) -> int:
     parser.add_argument("--annotations", type=Path, help="folder of the official lists, when it is elsewhere")
     parser.add_argument("--ucf101_root", type=Path, help="for THUMOS14: where UCF-101 lies, its training clips")
     parsed = parser.parse_args(arguments)
-    prepared = prepare(**{key: value for key, value in parsed.as_dict().items() if key != "config"})
+    prepared = prepare(**parsed.as_dict())
     for split, (there, gone) in prepared.counts().items():
         say(f"{split}: {there} clips" + (f", {gone} missing" if gone else ""))
     for clip in prepared.missing[:10]:
@@ -128,10 +128,9 @@ def flow_command(arguments: list[str]) -> int:
     from whenwhere.datasets.flow import compute_flows
     from whenwhere.datasets.manifest import ManifestError, read_clips
 
-    given = parsed.as_dict()
-    data, out, workers = given.pop("data"), given.pop("out"), given.pop("workers")
+    data, out, workers = parsed.pop("data"), parsed.pop("out"), parsed.pop("workers")
     try:
-        options = FlowOptions(**{name: value for name, value in given.items() if name != "config"})
+        options = FlowOptions(**parsed.as_dict())
     except ValueError as error:
         raise ManifestError(str(error)) from error
     start = perf_counter()
