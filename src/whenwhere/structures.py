@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from whenwhere.files import write_text
+
 FORMAT_VERSION = 1
 
 Structure = TypeVar("Structure")
@@ -248,10 +250,7 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write JSON; the file appears whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(self.to_dict()), encoding="utf-8")
-        partial.replace(path)
+        write_text(Path(path), json.dumps(self.to_dict()))
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:

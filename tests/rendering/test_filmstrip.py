@@ -59,7 +59,7 @@ def test_nothing_is_cut_off_at_the_border(explanation: Explanation, tmp_path: Pa
 
 
 def test_bad_requests_are_refused_and_nothing_is_left(explanation: Explanation, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"strip\.jpg.*\.png, \.pdf, \.svg"):
+    with pytest.raises(ValueError, match=r"strip\.jpg.*\.png, \.svg, \.pdf"):
         write_filmstrip(explanation, tmp_path / "strip.jpg")
     with pytest.raises(ValueError, match="frames >= 1, got 0"):
         write_filmstrip(explanation, tmp_path / "strip.png", frames=0)

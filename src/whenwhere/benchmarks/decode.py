@@ -11,6 +11,7 @@ import av
 import numpy as np
 from rich.table import Table
 
+from whenwhere.files import whole_file
 from whenwhere.video import frames_at, iter_frames, make_sampler, probe, read_frames
 
 LONG_BAR, SHORT_BAR = 2.0, 0.9
@@ -79,10 +80,13 @@ def make_long_video(
     """A drawn test pattern in H.264, a key frame every 250 frames; left alone if it is there."""
     if path.is_file():
         return path
-    partial = path.with_name(path.name + ".partial")
     source = f"testsrc2=size={size[0]}x{size[1]}:rate={fps}:duration={seconds}"
     options = {"preset": "ultrafast", "crf": "23", "g": str(KEY_FRAME_EVERY), "keyint_min": str(KEY_FRAME_EVERY)}
-    with av.open(source, format="lavfi") as drawn, av.open(str(partial), "w", format="mp4") as container:
+    with (
+        whole_file(path) as partial,
+        av.open(source, format="lavfi") as drawn,
+        av.open(str(partial), "w", format="mp4") as container,
+    ):
         stream = container.add_stream("libx264", rate=fps, options={**options, "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for frame in drawn.decode(video=0):
@@ -90,7 +94,6 @@ def make_long_video(
             shown.pict_type = av.video.frame.PictureType.NONE  # drawn frames say "key frame", every one of them
             container.mux(stream.encode(shown))
         container.mux(stream.encode(None))
-    partial.replace(path)
     return path
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from whenwhere.errors import WhenwhereError
+from whenwhere.files import whole_file
 from whenwhere.structures import Box, Clip, Segment
 
 VIDEO_SUFFIXES = frozenset(
@@ -57,9 +58,8 @@ def write_clips(clips: Iterable[Clip], path: str | Path) -> Path:
     """
     path = Path(path)
     rows = [_row(clip, path.parent) for clip in clips]
-    partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with whole_file(path) as partial:
         if path.suffix == ".parquet":
             pyarrow, parquet = _parquet(path)
             parquet.write_table(pyarrow.Table.from_pylist(rows, schema=_schema(pyarrow)), partial)
@@ -70,9 +70,6 @@ def write_clips(clips: Iterable[Clip], path: str | Path) -> Path:
                 writer.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
         else:
             raise ManifestError(f"{path}: a manifest ends in .csv or .parquet")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

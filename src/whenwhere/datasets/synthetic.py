@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from whenwhere.datasets.scenes import DIRECTIONS, SPLITS, SyntheticOptions, draw_scene, random_stream, sample_scene
+from whenwhere.files import whole_file
 
 OPPOSITE = {"right": "left", "left": "right", "up": "down", "down": "up"}
 FPS = 8.0
@@ -156,10 +156,8 @@ def write_dataset(
             write_video(folder / path, _enlarged(clip.pixels, scale), times)
             rows.append(_manifest_row(clip, label, path, split, scale))
     manifest = folder / "manifest.csv"
-    partial = folder / "manifest.csv.partial"
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(manifest) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, MANIFEST_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, manifest)
     return manifest

@@ -15,6 +15,7 @@ from torch import Tensor
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
 from whenwhere.evaluation.truth import video_names
+from whenwhere.files import whole_file
 from whenwhere.metrics.classification import check_logits
 from whenwhere.structures import Clip
 
@@ -84,8 +85,7 @@ def _each_once(names: Sequence[str]) -> list[str]:
 
 def write_class_scores(path: Path, scores: ClassScores) -> Path:
     """Write arrays ``clips``, ``labels``, ``classes`` and ``logits`` as .npz; whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(
             file,
             clips=np.array(scores.clips, dtype=np.str_),
@@ -93,7 +93,6 @@ def write_class_scores(path: Path, scores: ClassScores) -> Path:
             classes=np.array(scores.classes, dtype=np.str_),
             logits=scores.logits.float().numpy(),
         )
-    partial.replace(path)
     return path
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from whenwhere.errors import WhenwhereError
+from whenwhere.files import write_text
 from whenwhere.metrics.temporal_detection import SegmentTable
 from whenwhere.structures import Segment
 
@@ -77,11 +78,8 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> Path:
     """
     path = Path(path)
     text = json.dumps(data, allow_nan=False)
-    partial = path.with_name(path.name + ".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-    return path
+    return write_text(path, text)
 
 
 def read_segments(path: str | Path) -> SegmentTable:

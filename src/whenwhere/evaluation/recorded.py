@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
+from whenwhere.files import whole_file
 
 
 def save_predictions(path: Path, predictions: Predictions, classes: tuple[str, ...]) -> Path:
@@ -21,9 +22,8 @@ def save_predictions(path: Path, predictions: Predictions, classes: tuple[str, .
         if name in tensors:
             tensors[name] = tensors[name].half()
     tensors = {name: value.contiguous().clone() for name, value in tensors.items()}  # the file takes no views
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, str(partial), {"classes": json.dumps(classes), "broken": json.dumps(predictions.broken)})
-    partial.replace(path)
+    with whole_file(path) as partial:
+        save_file(tensors, str(partial), {"classes": json.dumps(classes), "broken": json.dumps(predictions.broken)})
     return path
 
 

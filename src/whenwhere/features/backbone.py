@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.errors import WhenwhereError
+from whenwhere.files import whole_file
 from whenwhere.video.transforms import Preprocessing
 
 GLYPH_WEIGHTS = Path(__file__).parent / "weights" / "glyph_resnet.safetensors"
@@ -138,10 +139,9 @@ class Backbone(nn.Module):
             "std": json.dumps(self.preprocessing.std),
             "input_size": str(self.preprocessing.size),
         }
-        partial = path.with_name(path.name + ".partial")
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
-        save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
         return path
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 
 from whenwhere._torchvision import ensure_torchvision
 from whenwhere.datasets.glyphs import PALETTE, PRETRAINING, draw_glyph, finish_frames, glyph_box, textured_background
+from whenwhere.files import whole_file
 from whenwhere.video.transforms import Preprocessing
 
 ARCHITECTURE = "resnet18d"
@@ -156,9 +156,8 @@ def _save(backbone: nn.Module, options: PretrainOptions, accuracy: float) -> Pat
         if not name.endswith("num_batches_tracked")
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    save_file(state, partial, metadata)
-    os.replace(partial, out)
+    with whole_file(out) as partial:
+        save_file(state, partial, metadata)
     return out
 
 

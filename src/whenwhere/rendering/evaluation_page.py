@@ -17,6 +17,7 @@ from whenwhere.evaluation.answers import is_of_attention
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.scores import Score
 from whenwhere.evaluation.tables import with_interval
+from whenwhere.files import write_text
 from whenwhere.metrics.bootstrap import Estimate
 from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.contact_sheet import middle_frame
@@ -27,7 +28,7 @@ from whenwhere.rendering.plots import (
     draw_reliability,
     figure_png,
 )
-from whenwhere.rendering.report import asset, fill, write_whole
+from whenwhere.rendering.report import asset, fill
 from whenwhere.structures import Clip
 from whenwhere.video import VideoError
 
@@ -80,7 +81,7 @@ def write_evaluation_page(page: Page, path: str | Path) -> None:
         "worst": _clips(page, worst=True),
         "best": _clips(page, worst=False),
     }
-    write_whole(Path(path), fill(asset("evaluation.html"), values))
+    write_text(Path(path), fill(asset("evaluation.html"), values))
 
 
 def _row(score: Score) -> str:

@@ -19,12 +19,12 @@ from whenwhere.rendering.overlay import (
     heat_colors,
     relative_mask_at,
 )
+from whenwhere.rendering.plots import SUFFIXES, write_figure
 from whenwhere.rendering.strip import fit_text, percent, text_font
 from whenwhere.structures import Explanation
 from whenwhere.video import read_frames
 
 CELL_WIDTH = 1.55  # inches
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def filmstrip_indices(count: int, frames: int) -> list[int]:
@@ -151,10 +151,4 @@ def write_filmstrip(
         raise ValueError(f"a filmstrip needs frames >= 1, got {frames}")
     indices = filmstrip_indices(len(explanation.times), frames)
     pictures = pictures_at(explanation, [explanation.times[i] for i in indices], video_path)
-    figure = draw_filmstrip(explanation, pictures, indices)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format=path.suffix.lower()[1:])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_figure(draw_filmstrip(explanation, pictures, indices), path, tight=False)

@@ -17,6 +17,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from whenwhere.files import whole_file
 from whenwhere.metrics.bootstrap import Estimate, best_of
 from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.strip import fit_text, text_font
@@ -36,8 +37,11 @@ def figure_png(figure: Figure, dpi: int = 110) -> bytes:
     return buffer.getvalue()
 
 
-def write_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
-    """Write the figure, cut to what is drawn, whole or not at all; the suffix (``.png``, ``.svg``, ``.pdf``) decides.
+def write_figure(figure: Figure, path: str | Path, dpi: int = 110, tight: bool = True) -> Path:
+    """Write the figure, whole or not at all; the suffix (``.png``, ``.svg``, ``.pdf``) decides.
+
+    Args:
+        tight: cut to what is drawn.
 
     Raises:
         ValueError: another suffix.
@@ -45,12 +49,9 @@ def write_figure(figure: Figure, path: str | Path, dpi: int = 110) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"cannot write a plot to {path}: expected a file name ending in {', '.join(SUFFIXES)}")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        figure.savefig(partial, format=path.suffix.lower()[1:], dpi=dpi, bbox_inches="tight", pad_inches=0.15)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    cut: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.15} if tight else {}
+    with whole_file(path) as partial:
+        figure.savefig(partial, format=path.suffix.lower()[1:], dpi=dpi, **cut)
     return path
 
 

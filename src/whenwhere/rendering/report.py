@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import av
 
+from whenwhere.files import whole_file, write_text
 from whenwhere.rendering.overlay import heat_colors, mask_scale
 from whenwhere.rendering.strip import label_colors, percent
 from whenwhere.rendering.summary import mask_is_flat, summary_sentence
@@ -97,9 +98,8 @@ def _video_source(playable: Path, original: Path, page: Path) -> str:
     if playable == original and original.resolve().parent == page.resolve().parent:
         return quote(original.name)
     beside = page.with_suffix(".mp4")
-    partial = beside.with_name(beside.name + ".partial")
-    shutil.copyfile(playable, partial)
-    partial.replace(beside)
+    with whole_file(beside) as partial:
+        shutil.copyfile(playable, partial)
     return quote(beside.name)
 
 
@@ -159,13 +159,7 @@ def write_report(
             "video": source,
         },
     )
-    write_whole(path, page)
-
-
-def write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, page)
 
 
 @dataclass(frozen=True)
@@ -234,4 +228,4 @@ def write_index(entries: Iterable[IndexEntry], path: str | Path) -> None:
     count = f"{len(entries)} video{'' if len(entries) == 1 else 's'}" + (f", {failed} failed" if failed else "")
     rows = "\n".join(_index_row(entry) for entry in entries)
     page = fill(asset("index.html"), {"css": asset("player.css"), "count": count, "rows": rows})
-    write_whole(Path(path), page)
+    write_text(Path(path), page)

@@ -12,8 +12,10 @@ from matplotlib.patches import Rectangle
 
 from whenwhere.datasets.manifest import ManifestError
 from whenwhere.datasets.synthetic import write_dataset
+from whenwhere.files import write_text
 from whenwhere.recognizer import load
 from whenwhere.rendering.filmstrip import filmstrip_indices, pictures_at, write_filmstrip
+from whenwhere.rendering.plots import write_figure
 from whenwhere.reproduce.examples import Example, examples, one_a_class, ranked, test_clips
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import write_wall_videos
@@ -58,9 +60,7 @@ def make_figures(
         draw(chosen, path, frames)
         written.append(path)
         said.append(f"* {name}: {rule} {'; '.join(map(_words, chosen))}.")
-    text = out / "figures.md"
-    text.write_text("\n".join(said) + "\n", encoding="utf-8")
-    return [*written, text]
+    return [*written, write_text(out / "figures.md", "\n".join(said) + "\n")]
 
 
 Draw = Callable[[Sequence[Example], Path, int], None]
@@ -143,7 +143,7 @@ def _boxes(chosen: Sequence[Example], path: Path, at: Sequence[int]) -> None:
         axes.set_title(f"{one.clip.label}\nIoU {one.overlaps[index]:.2f}", fontsize=10, parse_math=False)
     figure.text(0.5, 0.03, "blue: truth    red: from the mask", fontsize=9, ha="center")
     figure.subplots_adjust(left=0.01, right=0.99, top=0.84, bottom=0.1, wspace=0.05)
-    _save(figure, path)
+    write_figure(figure, path, tight=False)
 
 
 def _weighted(chosen: Sequence[Example], path: Path, frames: int) -> None:
@@ -178,10 +178,4 @@ def _weighted(chosen: Sequence[Example], path: Path, frames: int) -> None:
                         place = axes.transAxes
                         axes.plot([0, 1], [-0.04, -0.04], color=BLUE, linewidth=3, clip_on=False, transform=place)
     figure.text(0.5, 0.012, "blue line: frames of the true action", fontsize=9, ha="center")
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    write_figure(figure, path, tight=False)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from whenwhere.evaluation.predictions import write_json
+from whenwhere.files import write_text
 from whenwhere.reproduce.measures import MEASURES, Figures
 from whenwhere.reproduce.results import RowResult, TableResult
 
@@ -133,11 +134,7 @@ def write_table(result: TableResult, out: Path) -> list[Path]:
     key = result.plan.key
     written = [write_json(out / f"{key}.json", as_json(result))]
     for suffix, text in ((".md", markdown(result)), (".tex", latex(result))):
-        path = out / f"{key}{suffix}"
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-        written.append(path)
+        written.append(write_text(out / f"{key}{suffix}", text))
     return written
 
 

@@ -18,6 +18,7 @@ import av
 import numpy as np
 import torch
 
+from whenwhere.files import whole_file
 from whenwhere.video.flow import FlowOptions, compute_flow
 from whenwhere.video.indexing import VideoError, VideoIndex, build_index, open_video
 from whenwhere.video.reader import Frames, Sampler, checked_request, wanted_frames
@@ -53,23 +54,21 @@ def write_flow(path: str | Path, video: str | Path, options: FlowOptions | None 
         VideoError: as :func:`whenwhere.video.flow.compute_flow`.
     """
     path, options = Path(path), options or FlowOptions()
-    partial = path.with_name(path.name + ".partial")
     fields = 0
     stream: Any = None
-    try:
-        with av.open(f"file:{partial}", "w", format="matroska", container_options=_SAME_BYTES) as container:
-            for seconds, field in compute_flow(video, options):
-                stacked = np.ascontiguousarray(field.reshape(-1, field.shape[2]))
-                if stream is None:
-                    stream = _add_stream(container, stacked, options)
-                frame = av.VideoFrame.from_ndarray(stacked, format="gray")
-                frame.pts, frame.time_base = round(seconds * _TICKS), Fraction(1, _TICKS)
-                container.mux(stream.encode(frame))
-                fields += 1
-            container.mux(stream.encode(None))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        whole_file(path) as partial,
+        av.open(f"file:{partial}", "w", format="matroska", container_options=_SAME_BYTES) as container,
+    ):
+        for seconds, field in compute_flow(video, options):
+            stacked = np.ascontiguousarray(field.reshape(-1, field.shape[2]))
+            if stream is None:
+                stream = _add_stream(container, stacked, options)
+            frame = av.VideoFrame.from_ndarray(stacked, format="gray")
+            frame.pts, frame.time_base = round(seconds * _TICKS), Fraction(1, _TICKS)
+            container.mux(stream.encode(frame))
+            fields += 1
+        container.mux(stream.encode(None))
     return fields
 
 
