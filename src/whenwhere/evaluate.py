@@ -21,19 +21,18 @@ from whenwhere.evaluation.measure import Predictions, predict
 from whenwhere.evaluation.predictions import (
     Tube,
     VideoTubes,
-    nulls_for_nan,
     write_boxes,
-    write_json,
+    write_metrics,
     write_segment_truth,
     write_segments,
 )
 from whenwhere.evaluation.sanity import sanity_report
-from whenwhere.evaluation.scores import Score, all_scores
+from whenwhere.evaluation.scores import Score, all_scores, classification_record
 from whenwhere.evaluation.truth import video_names
 from whenwhere.geometry import true_runs
 from whenwhere.localization import find_segments, mask_boxes
-from whenwhere.metrics.calibration import Reliability, confidences, reliability
-from whenwhere.metrics.classification import class_mean, confusion_matrix, per_class_table, top_k_hits
+from whenwhere.metrics.calibration import confidences, reliability
+from whenwhere.metrics.classification import confusion_matrix, top_k_hits
 from whenwhere.metrics.faithfulness import Over
 from whenwhere.models import Network
 from whenwhere.recognizer import merge_repeats
@@ -105,13 +104,13 @@ def evaluate(
         **_origin(run, record, data, split),
         "broken": len(data.broken) + len(predictions.broken),
         "scores": [score.to_dict() for score in scores],
-        **_classification(predictions, data.classes, diagram),
+        **classification_record(predictions.logits, predictions.labels, data.classes, diagram),
     }
     if options.sanity:
         features, labels = samples[options.sanity]
         log(f"sanity checks on {len(labels)} clips")
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
-    write_json(run / f"metrics_{split}.json", nulls_for_nan(metrics))
+    write_metrics(run, split, metrics)
     save_run_scores(run, split, predictions, data.clips.get(split), data.classes)
     _write_predictions(run, split, names, clips, predictions, data)
     confusion = draw_confusion_matrix(confusion_matrix(predictions.logits, predictions.labels), data.classes)
@@ -140,16 +139,6 @@ def _origin(run: Path, record: ModelRecord, data: Data, split: str) -> dict[str,
         "model_sha256": content_hash(model) if model.is_file() else None,
         "backbone": record.backbone_identity,
         "data_sha256": said.hexdigest(),
-    }
-
-
-def _classification(predictions: Predictions, classes: tuple[str, ...], diagram: Reliability) -> dict[str, Any]:
-    logits, labels = predictions.logits, predictions.labels
-    hits = top_k_hits(logits, labels).float().numpy()
-    return {
-        "mean_class_accuracy": asdict(class_mean(hits, labels.numpy(), len(classes))),
-        "calibration": {"protocol": "expected calibration error, 15 bins (Guo et al. 2017)", "ece": diagram.error},
-        "classes": [asdict(row) for row in per_class_table(logits, labels, classes)],
     }
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from whenwhere.datasets.integrity import content_hash
 from whenwhere.evaluation.class_scores import ClassScores, read_class_scores, scores_file, write_class_scores
-from whenwhere.evaluation.predictions import PredictionsError, write_json
-from whenwhere.evaluation.scores import Score, mean_score
-from whenwhere.metrics.bootstrap import Estimate, bootstrap_statistic
+from whenwhere.evaluation.predictions import PredictionsError, write_metrics
+from whenwhere.evaluation.scores import (
+    Figure,
+    Score,
+    ahead,
+    classification_record,
+    figure_estimate,
+    largest_classes,
+    top_k_levels,
+    top_k_score,
+)
+from whenwhere.metrics.bootstrap import best_of
 from whenwhere.metrics.calibration import confidences, reliability
-from whenwhere.metrics.classification import class_mean, per_class_table, top_k_hits
+from whenwhere.metrics.classification import class_mean, top_k_hits
 
 Average = Literal["logits", "probabilities"]
 
@@ -97,42 +104,31 @@ def fusion_scores(fused: ClassScores, streams: Mapping[str, ClassScores]) -> lis
     """Top-1, top-5 (with more than five classes) and mean class accuracy, beside each stream and the largest class."""
     classes, labels = len(fused.classes), fused.labels
     aligned = align(streams)
-    frequent = torch.bincount(labels, minlength=classes).argsort(descending=True, stable=True)
     found = []
-    for k, name in ((1, "accuracy"), (5, "top-5 accuracy")):
-        if k > 1 and classes <= k:
-            continue
+    for k in top_k_levels(classes):
         ours = top_k_hits(fused.logits, labels, k)
-        controls: dict[str, Tensor] = {
-            stream: top_k_hits(scores.logits, labels, k) for stream, scores in aligned.items()
-        }
-        controls["largest class" if k == 1 else f"{k} largest classes"] = torch.isin(labels, frequent[:k])
-        protocol = f"share of clips whose class is among the {k} likeliest"
-        found.append(mean_score(name, protocol, ours, controls))
+        controls = {stream: top_k_hits(scores.logits, labels, k) for stream, scores in aligned.items()}
+        controls |= largest_classes(k, labels, classes)
+        found.append(top_k_score(k, ours, controls))
         if k == 1:
             found.append(_class_mean_score(ours, controls, labels, classes))
     return found
 
 
 def _class_mean_score(ours: Tensor, controls: Mapping[str, Tensor], labels: Tensor, classes: int) -> Score:
-    def figure(hits: Tensor) -> Callable[[np.ndarray | None], float]:
+    def figure(hits: Tensor) -> Figure:
         values = hits.double().numpy()
         return lambda counts: class_mean(values, labels.numpy(), classes, counts).value
 
     own, others = figure(ours), {name: figure(hits) for name, hits in controls.items()}
-    best = max(others, key=lambda name: others[name](None))
-    estimate = partial(_estimate, count=len(labels))
+    known = {name: figure_estimate(other, len(labels)) for name, other in others.items()}
     return Score(
         "mean class accuracy",
         "mean over classes of the share of their clips named rightly",
-        estimate(own),
-        {name: estimate(other) for name, other in others.items()},
-        estimate(lambda counts: own(counts) - others[best](counts)),
+        figure_estimate(own, len(labels)),
+        known,
+        figure_estimate(partial(ahead, own, others[best_of(known)]), len(labels)),
     )
-
-
-def _estimate(figure: Callable[[np.ndarray | None], float], count: int) -> Estimate:
-    return Estimate(figure(None), *bootstrap_statistic(figure, count), count)
 
 
 def fuse_runs(runs: Sequence[Path], weights: Sequence[float], split: str, of: Average, out: Path) -> list[Score]:
@@ -159,13 +155,12 @@ def fuse_runs(runs: Sequence[Path], weights: Sequence[float], split: str, of: Av
         {"run": name, "weight": weight, "scores_sha256": content_hash(path)}
         for (name, path), weight in zip(files.items(), weights, strict=True)
     ]
-    write_json(out / f"metrics_{split}.json", _record(fused, scores, split, {"streams": made_of, "average": of}))
+    write_metrics(out, split, _record(fused, scores, split, {"streams": made_of, "average": of}))
     return scores
 
 
 def _record(fused: ClassScores, scores: Sequence[Score], split: str, fusion: dict[str, Any]) -> dict[str, Any]:
     hits = top_k_hits(fused.logits, fused.labels).numpy()
-    mean = class_mean(hits, fused.labels.numpy(), len(fused.classes))
     diagram = reliability(confidences(fused.logits), hits)
     return {
         "split": split,
@@ -173,7 +168,5 @@ def _record(fused: ClassScores, scores: Sequence[Score], split: str, fusion: dic
         "versions": {name: version(name) for name in ("whenwhere", "torch", "numpy")},
         "fusion": fusion,
         "scores": [score.to_dict() for score in scores],
-        "mean_class_accuracy": asdict(mean),
-        "calibration": {"protocol": "expected calibration error, 15 bins (Guo et al. 2017)", "ece": diagram.error},
-        "classes": [asdict(row) for row in per_class_table(fused.logits, fused.labels, fused.classes)],
+        **classification_record(fused.logits, fused.labels, fused.classes, diagram),
     }

@@ -82,6 +82,11 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> Path:
     return write_text(path, text)
 
 
+def write_metrics(run: Path, split: str, metrics: Mapping[str, Any]) -> Path:
+    """Write ``metrics_SPLIT.json`` into a run's folder; what could not be measured is null."""
+    return write_json(run / f"metrics_{split}.json", nulls_for_nan(metrics))
+
+
 def read_segments(path: str | Path) -> SegmentTable:
     """Predicted segments of an ActivityNet JSON, in the order of the file.
 

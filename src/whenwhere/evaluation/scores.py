@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ from whenwhere.evaluation.measure import Predictions
 from whenwhere.geometry import true_runs
 from whenwhere.localization import LocalizationOptions
 from whenwhere.metrics.bootstrap import Estimate, best_of, bootstrap_interval, bootstrap_statistic, paired_difference
-from whenwhere.metrics.classification import top_k_hits
+from whenwhere.metrics.calibration import Reliability
+from whenwhere.metrics.classification import class_mean, per_class_table, top_k_hits
 from whenwhere.metrics.controls import full_frame
 from whenwhere.metrics.ranking import Ranked, mean_average_precision
 from whenwhere.metrics.spatial import box_iou, mass_inside, pointing_hit, space_time_hit, space_time_mass
@@ -104,16 +105,38 @@ def classification_scores(predictions: Predictions) -> Iterator[Score]:
     """Top-1 and, with more than five classes, top-5 accuracy beside chance and the class that is most frequent here."""
     logits, labels = predictions.logits, predictions.labels
     classes = logits.shape[1]
+    for k in top_k_levels(classes):
+        chance = {"chance": torch.full((len(labels),), k / classes)}
+        yield top_k_score(k, top_k_hits(logits, labels, k), {**chance, **largest_classes(k, labels, classes)})
+
+
+def top_k_levels(classes: int) -> tuple[int, ...]:
+    """The k of top-k accuracy that say something with so many classes."""
+    return (1, 5) if classes > 5 else (1,)
+
+
+def largest_classes(k: int, labels: Tensor, classes: int) -> dict[str, Tensor]:
+    """The control that always names the k classes most frequent here: its name and hits `(N,)`."""
     frequent = torch.bincount(labels, minlength=classes).argsort(descending=True, stable=True)
-    for k, name in ((1, "accuracy"), (5, "top-5 accuracy")):
-        if k == 1 or classes > 5:
-            largest = "largest class" if k == 1 else f"{k} largest classes"
-            controls = {
-                "chance": torch.full((len(labels),), k / classes),
-                largest: torch.isin(labels, frequent[:k]),
-            }
-            protocol = f"share of clips whose class is among the {k} likeliest"
-            yield mean_score(name, protocol, top_k_hits(logits, labels, k), controls)
+    return {"largest class" if k == 1 else f"{k} largest classes": torch.isin(labels, frequent[:k])}
+
+
+def top_k_score(k: int, ours: Tensor, controls: Mapping[str, Tensor]) -> Score:
+    """Top-k accuracy from hits `(N,)`."""
+    name = "accuracy" if k == 1 else f"top-{k} accuracy"
+    return mean_score(name, f"share of clips whose class is among the {k} likeliest", ours, controls)
+
+
+def classification_record(
+    logits: Tensor, labels: Tensor, classes: Sequence[str], diagram: Reliability
+) -> dict[str, Any]:
+    """What a record says of the classes beside the scores: their mean, calibration, and each by itself."""
+    hits = top_k_hits(logits, labels).numpy()
+    return {
+        "mean_class_accuracy": asdict(class_mean(hits, labels.numpy(), len(classes))),
+        "calibration": {"protocol": "expected calibration error, 15 bins (Guo et al. 2017)", "ece": diagram.error},
+        "classes": [asdict(row) for row in per_class_table(logits, labels, classes)],
+    }
 
 
 def temporal_scores(
@@ -169,12 +192,12 @@ def _detection_scores(
     protocol = "ActivityNet mAP of segments in frames, labelled with the class the model names"
     for column, level in enumerate(levels):
         figures = {name: partial(_mean_at, answer, column) for name, answer in ranked.items()}
-        known = {name: _map_estimate(figure, len(truth)) for name, figure in figures.items()}
+        known = {name: figure_estimate(figure, len(truth), MAP_DRAWS) for name, figure in figures.items()}
         controls = {name: estimate for name, estimate in known.items() if name not in OWN}
         best = figures[best_of(controls)]
         for own in OWN:
             if own in known:
-                lead = _map_estimate(partial(_ahead, figures[own], best), len(truth))
+                lead = figure_estimate(partial(ahead, figures[own], best), len(truth), MAP_DRAWS)
                 yield Score(own_measure(f"when: mAP@{level}", own), protocol, known[own], controls, lead)
 
 
@@ -182,12 +205,14 @@ def _mean_at(answer: dict[str, Ranked], column: int, counts: np.ndarray | None =
     return float(mean_average_precision(answer, counts=counts).mean[column])
 
 
-def _ahead(ours: Figure, control: Figure, counts: np.ndarray | None = None) -> float:
+def ahead(ours: Figure, control: Figure, counts: np.ndarray | None = None) -> float:
+    """By how much ours is above the control."""
     return ours(counts) - control(counts)
 
 
-def _map_estimate(figure: Figure, count: int) -> Estimate:
-    return Estimate(figure(None), *bootstrap_statistic(figure, count, resamples=MAP_DRAWS), count)
+def figure_estimate(figure: Figure, count: int, resamples: int = 1000) -> Estimate:
+    """A figure of ``count`` clips, which need not be a mean, with its interval."""
+    return Estimate(figure(None), *bootstrap_statistic(figure, count, resamples=resamples), count)
 
 
 def runs_as_segments(
