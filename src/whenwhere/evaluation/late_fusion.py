@@ -51,14 +51,18 @@ def fuse(streams: Mapping[str, ClassScores], weights: Sequence[float], of: Avera
     if of not in ("logits", "probabilities"):
         raise PredictionsError(f"what is averaged must be logits or probabilities, got {of!r}")
     aligned = align(streams)
-    share = torch.tensor(weights, dtype=torch.float64) / sum(weights)
-    stacked = torch.stack([scores.logits.double() for scores in aligned.values()])
-    if of == "probabilities":
-        mean = (share.log()[:, None, None] + stacked.log_softmax(2)).logsumexp(0)
-    else:
-        mean = (share[:, None, None] * stacked).sum(0)
     first = next(iter(aligned.values()))
-    return ClassScores(first.clips, first.labels, first.classes, mean.float())
+    mean = mean_logits([scores.logits for scores in aligned.values()], weights, of)
+    return ClassScores(first.clips, first.labels, first.classes, mean)
+
+
+def mean_logits(streams: Sequence[Tensor], weights: Sequence[float], of: Average = "logits") -> Tensor:
+    """Weighted mean of several streams' logits, `(N, K)` each, as logits `(N, K)`; arguments as :func:`fuse`."""
+    share = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    stacked = torch.stack([logits.double() for logits in streams])
+    if of == "probabilities":
+        return (share.log()[:, None, None] + stacked.log_softmax(2)).logsumexp(0).float()
+    return (share[:, None, None] * stacked).sum(0).float()
 
 
 def align(streams: Mapping[str, ClassScores]) -> dict[str, ClassScores]:

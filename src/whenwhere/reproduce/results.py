@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from whenwhere.evaluation.late_fusion import mean_logits
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
 from whenwhere.evaluation.protocol_result import Measured
@@ -109,8 +110,7 @@ class _Said:
         first = next(iter(parts.values()))
         if any(not torch.equal(part.labels, first.labels) for part in parts.values()):
             raise PredictionsError(f"{' and '.join(parts)} were tested on different clips, so they cannot be fused")
-        of = [weight * parts[method].logits.log_softmax(1) for method, weight in weights.items()]
-        return replace(first, logits=torch.stack(of).sum(0) / sum(weights.values()))
+        return replace(first, logits=mean_logits([part.logits for part in parts.values()], list(weights.values())))
 
 
 def _row(row: Row, plan: TablePlan, said: _Said, seeds: Sequence[int]) -> tuple[dict[str, list[Measured]], str]:
