@@ -28,7 +28,7 @@ from whenwhere.evaluation.predictions import (
 )
 from whenwhere.evaluation.sanity import sanity_report
 from whenwhere.evaluation.scores import Score, all_scores, classification_record
-from whenwhere.evaluation.truth import video_names
+from whenwhere.evaluation.truth import sample_names
 from whenwhere.geometry import true_runs
 from whenwhere.localization import find_segments, mask_boxes
 from whenwhere.metrics.calibration import confidences, reliability
@@ -98,7 +98,7 @@ def evaluate(
         log(f"faithfulness on {len(labels)} clips")
         scores += faithfulness_scores(network, features, labels, FaithfulnessOptions(over=options.over))
     clips = data.clips.get(split) if not predictions.broken else None
-    names = video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(len(predictions.labels))]
+    names = sample_names(clips, split, len(predictions.labels))
     diagram = reliability(confidences(predictions.logits), top_k_hits(predictions.logits, predictions.labels).numpy())
     metrics = {
         **_origin(run, record, data, split),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
-from whenwhere.evaluation.truth import video_names
+from whenwhere.evaluation.truth import sample_names
 from whenwhere.files import whole_file
 from whenwhere.metrics.classification import check_logits
 from whenwhere.structures import Clip
@@ -62,12 +62,11 @@ def save_run_scores(
     Args:
         clips: files of the split's samples; None where a sample is no file: then it is called by its number.
     """
-    count = len(predictions.labels)
-    names = [f"{split}-{number:05d}" for number in range(count)]
-    if clips is not None:
+    names = sample_names(clips, split, len(predictions.labels))
+    if clips:
         # A clip that turned out not to decode has no prediction; its error begins with its path.
         failed = [any(cause.startswith(f"{clip.path}:") for cause in predictions.broken) for clip in clips]
-        names = [name for name, gone in zip(_each_once(video_names(clips)), failed, strict=True) if not gone]
+        names = [name for name, gone in zip(_each_once(names), failed, strict=True) if not gone]
     return write_class_scores(
         scores_file(run, split), ClassScores(tuple(names), predictions.labels, tuple(classes), predictions.logits)
     )

@@ -99,6 +99,11 @@ def video_names(clips: Sequence[Clip]) -> list[str]:
     return [path.relative_to(top).with_suffix("").as_posix() for path in paths]
 
 
+def sample_names(clips: Sequence[Clip] | None, split: str, count: int) -> list[str]:
+    """What the samples of a split are called: as :func:`video_names`, or by their number where they are no files."""
+    return video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(count)]
+
+
 def _activitynet(path: Path, subset: str | None) -> SegmentTruth:
     database = read_json(path, "database", "ActivityNet ground truth")["database"]
     strange = [name for name, video in database.items() if not isinstance(video, dict)]
