@@ -13,7 +13,8 @@ from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import build_head
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig, flat_options, options_from, with_options
-from whenwhere.training.loop import _terms, make_optimizer
+from whenwhere.training.loop import _terms
+from whenwhere.training.optimization import make_optimizer
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.yaml"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,11 @@ from whenwhere.datasets.loader import epoch_order, readable
 from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
 from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
-from whenwhere.training.config import FitOptions, TrainConfig
+from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import Data, check_broken
 from whenwhere.training.health import attention_health, health_warning
 from whenwhere.training.logs import RunLog
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: float, milestones: Sequence[int] = ()) -> float:
-    """Rate of update ``step`` of ``steps``: a linear rise over the share ``warmup``, then a cosine to 0.
-
-    With ``milestones``, numbers of updates, a tenth of the rate after each of them instead of the cosine.
-    """
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return peak * (step + 1) / rising
-    if milestones:
-        return peak * 0.1 ** sum(step >= milestone for milestone in milestones)
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+from whenwhere.training.optimization import learning_rate, make_optimizer, parameter_groups
 
 
 @dataclass
@@ -76,7 +64,7 @@ class Run:
         identity = data.backbone.identity if data.backbone else ""
         self.record = ModelRecord(config, data.classes, data.channels, identity)
         self.loss: LossOptions = config.loss.resolved(config.model.variant)
-        optimizer = make_optimizer(_parameter_groups(network, config.fit), config.fit)
+        optimizer = make_optimizer(parameter_groups(network, config.fit), config.fit)
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = (
             AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.fit.ema), use_buffers=True)
@@ -284,21 +272,5 @@ def _terms(
     return attention_loss(output.logits, label, output.mask, output.weights, options, progress)
 
 
-def make_optimizer(parameters: Iterable[Any], fit: FitOptions) -> torch.optim.Optimizer:
-    """What ``fit.optimizer`` names, over parameters or groups of them that bring their rates."""
-    if fit.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=fit.lr, momentum=0.9, weight_decay=fit.weight_decay)
-    kind = torch.optim.Adam if fit.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=fit.lr, weight_decay=fit.weight_decay)
-
-
 def _accuracy(logits: Tensor, label: Tensor) -> float:
     return float((logits.argmax(1) == label).float().mean())
-
-
-def _parameter_groups(network: Network, fit: FitOptions) -> list[dict[str, Any]]:
-    groups = [{"params": list(network.head.parameters()), "peak": fit.lr, "lr": fit.lr}]
-    if network.backbone is not None and network.backbone.options.trainable:
-        backbone = [parameter for parameter in network.backbone.parameters() if parameter.requires_grad]
-        groups.append({"params": backbone, "peak": fit.backbone_lr, "lr": fit.backbone_lr})
-    return groups
