@@ -23,7 +23,7 @@ from whenwhere.rendering.strip import label_colors, percent
 from whenwhere.rendering.summary import mask_is_flat, summary_sentence
 from whenwhere.structures import Explanation, Segment
 from whenwhere.video import VideoWriter, iter_frames, probe
-from whenwhere.video.indexing import open_video
+from whenwhere.video.container import open_video
 
 INLINE_LIMIT = 50_000_000  # bytes; beyond this a page becomes slow to open and the video goes beside it
 _ASSETS = Path(__file__).parent

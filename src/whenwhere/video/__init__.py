@@ -1,9 +1,10 @@
 """Video files in and out: frames with their times, sampling, preprocessing and the way back to pixels."""
 
+from whenwhere.video.container import VideoError, header_rate
 from whenwhere.video.dynamic_images import DynamicImageOptions, dynamic_image, rank_pooling_weights, read_dynamic_images
 from whenwhere.video.flow import FlowOptions, FlowUnavailableError, dequantize_flow, quantize_flow
 from whenwhere.video.flow_files import FlowRecord, flow_record, read_flow, write_flow
-from whenwhere.video.indexing import VideoError, VideoIndex, VideoInfo, build_index, header_rate
+from whenwhere.video.indexing import VideoIndex, VideoInfo, build_index
 from whenwhere.video.modality import InputReader, Modality
 from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
 from whenwhere.video.sampling import (

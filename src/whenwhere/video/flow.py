@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from whenwhere.video.indexing import VideoError
+from whenwhere.video.container import VideoError
 from whenwhere.video.reader import iter_frames, probe
 from whenwhere.video.sampling import FixedRate
 

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from whenwhere.files import whole_file
+from whenwhere.video.container import VideoError, open_video
 from whenwhere.video.flow import FlowOptions, compute_flow
-from whenwhere.video.indexing import VideoError, VideoIndex, build_index, open_video
+from whenwhere.video.indexing import VideoIndex, build_index
 from whenwhere.video.reader import Frames, Sampler, checked_request, wanted_frames
 from whenwhere.video.sampling import windows_around
 

@@ -7,8 +7,6 @@ only; VP8 with packets that are never shown) the file is decoded once and frames
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,12 @@ from typing import Any
 import av
 import numpy as np
 
-from whenwhere.errors import WhenwhereError
+from whenwhere.video.container import VideoError, decode, open_video
 
 # Containers whose header declares how long the video is; elsewhere ffmpeg guesses from what is left of the file.
 _MP4, _AVI, _MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "avi", "matroska,webm"
 _TRANSPORT_PACKET_BYTES = (188, 192, 204)
 _FALLBACK_FPS = 25.0  # used only when a file states no rate at all
-
-
-class VideoError(WhenwhereError):
-    """A video cannot be read or written; the message names the file, the cause and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,63 +101,6 @@ class _Timing:
     seek_to: np.ndarray
 
 
-@contextlib.contextmanager
-def open_video(path: str | Path) -> Iterator[tuple[Any, Any]]:
-    """Open ``path`` and yield (container, video stream); raise VideoError when there is no video in it."""
-    file = Path(path)
-    if not file.exists():
-        raise VideoError(f"{path}: no such file; check the path")
-    if not file.is_file():
-        raise VideoError(f"{path}: is a folder; expected a video file")
-    if file.stat().st_size == 0:
-        raise VideoError(f"{path}: the file is empty; copy or download it again")
-    try:
-        # "file:" keeps names with colons or percent signs from being read as protocols or patterns.
-        container = av.open(f"file:{file}", metadata_errors="replace")
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{path}: cannot be opened as a video ({_reason(error)}); it is cut off, damaged or not a video: "
-            "check that a player opens it, or convert it to MP4"
-        ) from error
-    with container:
-        if container.format.name in ("image2", "tty") or container.format.name.endswith("_pipe"):
-            raise VideoError(f"{path}: is an image or text ({container.format.name}); expected a video file")
-        streams = [s for s in container.streams.video if not s.disposition & type(s.disposition).attached_pic]
-        if not streams:
-            found = "holds only audio" if container.streams.audio else "holds no stream; it is cut off or not a video"
-            raise VideoError(f"{path}: {found}; expected a file with a video stream")
-        if streams[0].codec_context is None:
-            raise VideoError(f"{path}: its codec is not supported; convert it, for instance to H.264 in MP4")
-        yield container, streams[0]
-
-
-def header_rate(path: str | Path) -> float | None:
-    """Frames per second as the file's header states them, without looking further; None when it does not.
-
-    Raises:
-        VideoError: the file cannot be opened.
-    """
-    with open_video(path) as (_, stream):
-        return float(stream.average_rate) if stream.average_rate else None
-
-
-def decode(container: Any, stream: Any) -> Iterator[av.VideoFrame]:
-    """Decode from the current position on, passing over packets that are damaged."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            return
-        if packet is None:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from frames
-
-
 def build_index(path: str | Path) -> VideoIndex:
     """Index ``path``; raises VideoError when it is missing, cut off, or has no frame that can be decoded."""
     with open_video(path) as (container, stream):
@@ -186,10 +123,6 @@ def build_index(path: str | Path) -> VideoIndex:
     width, height = size[::-1] if orientation.transpose else size
     info = VideoInfo(str(path), width, height, rotation, len(seconds) / duration, duration, seconds)
     return VideoIndex(info, orientation, size, timing.pts, timing.key_frames, timing.seek_to)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _demux(container: Any, stream: Any) -> tuple[list[Any], float, float]:

@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 
 from whenwhere.structures import Clip
+from whenwhere.video.container import VideoError
 from whenwhere.video.dynamic_images import DynamicImageOptions, read_dynamic_images
 from whenwhere.video.flow_files import STACK, read_flow
-from whenwhere.video.indexing import VideoError, VideoIndex
+from whenwhere.video.indexing import VideoIndex
 from whenwhere.video.reader import Frames, Sampler, read_frames
 
 Modality = Literal["rgb", "flow", "dynamic"]

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import torch
 
-from whenwhere.video.indexing import VideoError, VideoIndex, VideoInfo, build_index, decode, open_video
+from whenwhere.video.container import VideoError, decode, open_video
+from whenwhere.video.indexing import VideoIndex, VideoInfo, build_index
 
 Sampler = Callable[[np.ndarray, float, torch.Generator | None], np.ndarray]
 

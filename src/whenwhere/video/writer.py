@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 
-from whenwhere.video.indexing import VideoError
+from whenwhere.video.container import VideoError
 
 _TICKS = 90000  # per second; holds every usual frame rate exactly
 _BT709 = 1  # in ffmpeg's tables of primaries, transfer and matrix alike
