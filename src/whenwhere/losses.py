@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from whenwhere.layers import frame_importance
+from whenwhere.layers import frame_contribution
 
 AreaMeasure = Literal["mean", "effective"]
 
@@ -145,17 +145,17 @@ def unimodality(weights: Tensor) -> Tensor:
     return (torch.minimum(left, right) - weights).sum(-1).mean()
 
 
-def persistence(importance: Tensor) -> Tensor:
+def persistence(contribution: Tensor) -> Tensor:
     """Total variation over time of what the frames contribute, in units of their mean; averaged over clips.
 
     Eq. 8 for time: among all ways to single out a stretch of the clip, a plateau over all of it is the
     cheapest, while Eq. 10 and :func:`unimodality` are as content with one frame of it. A plateau over a
-    share f of the clip costs at most 2 / f whatever T, uniform importance 0, a single frame up to 2 T.
+    share f of the clip costs at most 2 / f whatever T, a uniform one 0, a single frame up to 2 T.
 
     Args:
-        importance: `(B, T)`, sums to 1.
+        contribution: `(B, T)`, sums to 1.
     """
-    return importance.shape[1] * (importance[:, 1:] - importance[:, :-1]).abs().sum(1).mean()
+    return contribution.shape[1] * (contribution[:, 1:] - contribution[:, :-1]).abs().sum(1).mean()
 
 
 def doubly_stochastic(mask: Tensor) -> Tensor:
@@ -182,7 +182,7 @@ class LossOptions:
         total_variation: weight of Eq. 8; None: the form's default (``sum``: 1e-5 as published).
         contrast: weight of Eq. 9; None: the form's default (``sum``: 1e-4 as published).
         unimodality: weight of Eq. 10; None: the form's default (``sum``: 1 as published).
-        persistence: weight of the total variation of importance over time (not in the paper); None: the form's default.
+        persistence: weight of the total variation of contributions over time (not in the paper); None: the form's default.
         area: weight of the area prior (not in the paper); None: the form's default.
         area_range: shares of the clip between which the mask's area is free.
         area_measure: what area is: the clip's ``mean``, or ``effective``, its shape alone (:func:`effective_area`).
@@ -246,7 +246,7 @@ def attention_loss(
         "total_variation": (total_variation_sum if summed else total_variation)(mask),
         "contrast": (contrast_sum if summed else contrast)(mask),
         "unimodality": (unimodality_sum if summed else unimodality)(weights),
-        "persistence": persistence(frame_importance(mask, weights)),
+        "persistence": persistence(frame_contribution(mask, weights)),
         "area": mask_area(mask, *options.area_range, options.area_measure),
     }
     rise = prior_share(progress, options.delay, options.warmup)

@@ -170,7 +170,7 @@ class Explanation:
         duration: seconds.
         labels: ``(name, probability)``, most probable first.
         times: `(T,)` seconds of the frames the model looked at, increasing.
-        importance: `(T,)` share each frame has in the decision, >= 0, sums to 1.
+        importance: `(T,)` how much each frame counts, its mask included, >= 0, sums to 1.
         weights: `(T,)` temporal attention alone, averaged over the recurrent steps, sums to 1.
         masks: `(T, H, W)` spatial attention in [0, 1] on the feature grid.
         mask_area: ``(x0, y0, x1, y1)`` pixels of the original frame that the grid covers.

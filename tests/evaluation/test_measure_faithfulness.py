@@ -13,6 +13,7 @@ from whenwhere.evaluation.faithfulness import (
     measure_region,
     saliency_maps,
 )
+from whenwhere.layers import frame_contribution
 from whenwhere.metrics.faithfulness import CurveOptions, deletion_curve, loss_ratio
 from whenwhere.models import FrameAverage, Network, SpatioTemporalAttention, SpatioTemporalAttentionOptions
 from whenwhere.models.evidence import class_evidence, grad_cam
@@ -125,7 +126,9 @@ def test_what_a_head_explains_by_is_what_its_parts_give() -> None:
     torch.testing.assert_close(explained.importance, output.importance)
     torch.testing.assert_close(explained.probability, output.logits.softmax(1)[range(5), classes])
     attention = saliency_maps(explained)["attention"].sum((2, 3))
-    torch.testing.assert_close(attention / attention.sum(1, keepdim=True), explained.importance)
+    torch.testing.assert_close(
+        attention / attention.sum(1, keepdim=True), frame_contribution(output.mask, output.weights)
+    )
 
 
 def test_the_controls_know_nothing_of_the_clip() -> None:

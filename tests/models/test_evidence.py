@@ -147,5 +147,7 @@ def test_a_class_nothing_speaks_for_has_an_empty_grad_cam() -> None:
 def test_the_profile_of_maps_is_each_frames_share() -> None:
     maps = torch.zeros(2, 4, 2, 2)
     maps[0, 1, 0, 1], maps[0, 3] = 4.0, 3.0
-    torch.testing.assert_close(temporal_profile(maps), torch.tensor([[0, 0.25, 0, 0.75], [0.25] * 4]))
+    lone = 4 / 4**0.25  # one of four cells
+    share = lone / (lone + 3)
+    torch.testing.assert_close(temporal_profile(maps), torch.tensor([[0, share, 0, 1 - share], [0.25] * 4]))
     torch.testing.assert_close(temporal_profile(maps * 1e-20), temporal_profile(maps))

@@ -34,8 +34,8 @@ def test_weights_are_uniform_and_importance_follows_the_map() -> None:
     torch.manual_seed(0)
     output = FrameAverage(6, 4).eval()(torch.randn(2, 5, 6, 3, 3))
     torch.testing.assert_close(output.weights, torch.full((2, 1, 5), 0.2))
-    mass = output.mask.mean((2, 3, 4))
-    torch.testing.assert_close(output.importance, mass / mass.sum(1, keepdim=True))
+    strength = output.mask.pow(4).mean((2, 3, 4)).pow(0.25)
+    torch.testing.assert_close(output.importance, strength / strength.sum(1, keepdim=True))
 
 
 def test_no_evidence_gives_an_empty_finite_mask() -> None:

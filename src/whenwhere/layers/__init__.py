@@ -2,7 +2,7 @@
 
 from whenwhere.layers.class_activation import class_activation_map
 from whenwhere.layers.conv_lstm import ConvLSTM
-from whenwhere.layers.importance import frame_importance
+from whenwhere.layers.importance import frame_contribution, frame_importance, power_mean
 from whenwhere.layers.spatial_attention import SpatialAttention, scale_mask_by_clip_mean, smooth_mask
 from whenwhere.layers.temporal_attention import TemporalAttention
 from whenwhere.layers.temporal_order import TemporalConvolution, temporal_difference, temporal_encoding
@@ -13,7 +13,9 @@ __all__ = [
     "TemporalAttention",
     "TemporalConvolution",
     "class_activation_map",
+    "frame_contribution",
     "frame_importance",
+    "power_mean",
     "scale_mask_by_clip_mean",
     "smooth_mask",
     "temporal_difference",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from whenwhere.layers import power_mean
 from whenwhere.models.spatio_temporal_attention import AttentionOutput
 
 
@@ -75,9 +76,9 @@ def grad_cam(
 def temporal_profile(maps: Tensor) -> Tensor:
     """When, by maps that say where: each frame's share of its clip, `(B, T, H, W)` >= 0 to `(B, T)`, sums to 1.
 
-    Uniform where a map is 0 everywhere.
+    Read as a mask is (:func:`power_mean`). Uniform where a map is 0 everywhere.
     """
-    mass = maps.mean(dim=(2, 3))
+    mass = power_mean(maps)
     total = mass.sum(1, keepdim=True)
     return torch.where(total > 0, mass / total.clamp_min(torch.finfo(mass.dtype).tiny), 1 / mass.shape[1])
 

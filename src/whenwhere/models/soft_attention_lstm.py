@@ -64,7 +64,7 @@ class SoftAttentionLSTM(nn.Module):
     the clip's probabilities are the mean of the last steps', ``logits`` their logarithm.
 
     The mask is the softmax itself and sums to 1 over the cells of each frame; it is not scaled to a maximum of 1. Time
-    has no attention, so the weights are uniform, and so is importance: the mean of every frame's mask is 1 / (H W). The
+    has no attention, so the weights are uniform; importance tells in which frames it looks at little. The
     loss is :func:`whenwhere.losses.soft_attention_loss`.
 
     Parameters at C = 1024, K = 51, D = 512 and 3 layers: 8,715,827 with ``location`` on 7 x 7 cells, 10,265,651 with

@@ -131,7 +131,7 @@ def write_filmstrip(
     """Write the filmstrip of an explained video.
 
     Top row: frames evenly spread over the ones the model looked at, with their times. Middle row:
-    spatial attention relative to the clip. Bottom row: each frame's share in the decision, brighter
+    spatial attention relative to the clip. Bottom row: each frame's importance, brighter
     for a greater one. Source: the paper's Figure 4.
 
     Args:
