@@ -182,7 +182,8 @@ class LossOptions:
         total_variation: weight of Eq. 8; None: the form's default (``sum``: 1e-5 as published).
         contrast: weight of Eq. 9; None: the form's default (``sum``: 1e-4 as published).
         unimodality: weight of Eq. 10; None: the form's default (``sum``: 1 as published).
-        persistence: weight of the total variation of contributions over time (not in the paper); None: the form's default.
+        persistence: weight of the total variation of contributions over time (not in the paper); None: the
+            form's default.
         area: weight of the area prior (not in the paper); None: the form's default.
         area_range: shares of the clip between which the mask's area is free.
         area_measure: what area is: the clip's ``mean``, or ``effective``, its shape alone (:func:`effective_area`).

@@ -69,7 +69,8 @@ def saliency_maps(explained: Explained, seed: int = 0) -> dict[str, Tensor]:
     """Maps `(N, T, H, W)` by name: the network's own first, then the controls.
 
     ``attention`` is the mask times the temporal weights, what of a clip passes both; its sum over a frame's cells is,
-    but for a factor, the frame's contribution (:func:`whenwhere.layers.frame_contribution`). ``centre`` falls with the distance from the middle in space and time.
+    but for a factor, the frame's contribution (:func:`whenwhere.layers.frame_contribution`). ``centre`` falls with the
+    distance from the middle in space and time.
     """
     shape = explained.mask.shape
     generator = torch.Generator().manual_seed(seed)

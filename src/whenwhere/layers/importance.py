@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-# Between the mean (1), by which a wide faint mask outweighs a small strong one, and the peak, which is one cell's noise.
-# Chosen on held-out people, see "What tells when" in docs/method.md.
+# Between the mean (1), by which a wide faint mask outweighs a small strong one, and the peak, one cell's noise. Chosen
+# on held-out people, see "What tells when" in docs/method.md.
 ORDER = 4
 
 
