@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from whenwhere.datasets.manifest import ManifestError
 from whenwhere.reproduce.published import RECIPES, published_setting
 from whenwhere.reproduce.rows import METHODS
 from whenwhere.reproduce.settings import quick_setting, quick_video_setting, small_setting
+from whenwhere.training.config import flat_options
 
 ROOT = Path(__file__).parents[2] / "recipes"
 
@@ -56,3 +59,14 @@ def test_flow_needs_files(tmp_path: Path) -> None:
 def test_no_recipes_are_told(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no recipes in"):
         published_setting(Path("clips.csv"), tmp_path, "hub", None, tmp_path)
+
+
+def test_the_quick_default_is_told_what_the_recipe_of_the_rendered_clips_is_told(tmp_path: Path) -> None:
+    recipe = flat_options(yaml.safe_load((ROOT / "synthetic_a.yaml").read_text(encoding="utf-8")))
+    config = quick_setting(tmp_path).config("default", 0)
+    ours = flat_options(json.loads(config.to_json()))
+    for name in ("model.fade_in", *(key for key in recipe if key.startswith("loss."))):
+        assert ours[name] == recipe[name], name
+    paper = quick_setting(tmp_path).config("paper", 0)
+    assert paper.loss.resolved("paper").area == 0
+    assert (paper.loss.warmup, paper.model.fade_in) == (0, 0)
