@@ -110,7 +110,7 @@ def evaluate_command(arguments: list[str]) -> int:
     if parsed.data is not None:
         config = replace(config, data=replace(config.data, path=parsed.data))
         record = replace(record, config=config)
-    data = build_data(config, say, network.projection)  # type: ignore[arg-type]
+    data = build_data(config, say, network.projection, (parsed.split,))  # type: ignore[arg-type]
     if data.classes != record.classes:
         raise ManifestError(f"{parsed.model} knows the classes {record.classes}, the data has {data.classes}")
     if getattr(data, parsed.split) is None:
