@@ -120,8 +120,11 @@ def evaluate_command(arguments: list[str]) -> int:
     if parsed.predictions is not None:
         from whenwhere.evaluation.measure import predict
         from whenwhere.evaluation.recorded import save_predictions
+        from whenwhere.evaluation.truth import sample_names
 
-        said = predict(network, getattr(data, parsed.split))
+        dataset = getattr(data, parsed.split)
+        names = sample_names(data.clips.get(parsed.split), parsed.split, len(dataset))
+        said = predict(network, dataset, names=names)
         say(f"wrote {save_predictions(parsed.predictions, said, data.classes)}")
         return 0
     once = parsed.clips * parsed.crops == 1
