@@ -22,11 +22,11 @@ def write_damaged(path: Path, frames: int = 12, whole: int = 2) -> Path:
     return path
 
 
-def overwrite_packets(path: Path, which: range) -> None:
-    """Destroy the content of some video packets in place."""
+def overwrite_packets(path: Path, which: range, header: int = 0) -> None:
+    """Destroy the content of some video packets in place, but for a container's ``header`` bytes before each."""
     with av.open(str(path)) as container:
         packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     data = bytearray(path.read_bytes())
     for position, size in packets[which.start : which.stop]:
-        data[position : position + size] = bytes(size)
+        data[position + header : position + size] = bytes(size - header)
     path.write_bytes(data)

@@ -109,7 +109,7 @@ def _train_once(config: TrainConfig, data: Data, run: Path) -> None:
     ended = run / "trained.json"
     if not (ended.is_file() and ended.read_text() == config.to_json()):
         run.mkdir(parents=True, exist_ok=True)
-        data.train.seed = config.fit.seed  # type: ignore[attr-defined]
+        data.train.seed = config.fit.seed  # type: ignore[union-attr]
         train(config, data, run, quiet=True)
         for stale in run.glob("scores*.json"):
             stale.unlink()

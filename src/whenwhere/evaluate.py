@@ -88,7 +88,9 @@ def evaluate(
     """
     options = options or EvaluationOptions()
     dataset = getattr(data, split)
-    predictions = predict(network, dataset)
+    files = data.clips.get(split)
+    all_names = sample_names(files, split, len(dataset))
+    predictions = predict(network, dataset, names=all_names)
     for cause in predictions.broken:
         log(f"skipped: {cause}")
     scores = list(all_scores(predictions))
@@ -97,8 +99,8 @@ def evaluate(
         features, labels = samples[options.faithful]
         log(f"faithfulness on {len(labels)} clips")
         scores += faithfulness_scores(network, features, labels, FaithfulnessOptions(over=options.over))
-    clips = data.clips.get(split) if not predictions.broken else None
-    names = sample_names(clips, split, len(predictions.labels))
+    names, file_of = list(predictions.clips), dict(zip(all_names, files or ()))
+    clips = [file_of[name] for name in names] if files else None
     diagram = reliability(confidences(predictions.logits), top_k_hits(predictions.logits, predictions.labels).numpy())
     metrics = {
         **_origin(run, record, data, split),
@@ -111,7 +113,7 @@ def evaluate(
         log(f"sanity checks on {len(labels)} clips")
         metrics["sanity"] = sanity_report(network, {"features": features}, labels)
     write_metrics(run, split, metrics)
-    save_run_scores(run, split, predictions, data.clips.get(split), data.classes)
+    save_run_scores(run, split, predictions, data.classes)
     _write_predictions(run, split, names, clips, predictions, data)
     confusion = draw_confusion_matrix(confusion_matrix(predictions.logits, predictions.labels), data.classes)
     write_figure(confusion, run / f"confusion_{split}.png")

@@ -17,18 +17,11 @@ from whenwhere.evaluation.class_scores import (
 )
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
-from whenwhere.structures import Clip
 
 
 def some_scores(clips: int = 5) -> ClassScores:
     logits = torch.randn(clips, 3, generator=torch.Generator().manual_seed(0))
     return ClassScores(tuple(f"clip{i}" for i in range(clips)), torch.arange(clips) % 3, ("a", "ä b", "c"), logits)
-
-
-def predictions(clips: int, broken: tuple[str, ...] = ()) -> Predictions:
-    nothing = torch.zeros(clips, 1)
-    logits = torch.arange(clips * 2.0).view(clips, 2)
-    return Predictions(logits, torch.zeros(clips).long(), nothing, None, nothing, nothing, None, None, broken=broken)
 
 
 def test_scores_survive_the_file(tmp_path: Path) -> None:
@@ -40,24 +33,15 @@ def test_scores_survive_the_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scores_test.npz"]
 
 
-def test_clips_are_called_by_their_files_without_those_that_do_not_decode(tmp_path: Path) -> None:
-    clips = [Clip(f"/clips/{name}.mp4", "a") for name in ("one", "two", "three")]
-    broken = ("/clips/two.mp4: cut off in the middle of its last packet",)
-    read = read_class_scores(save_run_scores(tmp_path, "val", predictions(2, broken), clips, "ab"))
+def test_scores_of_a_run_are_of_the_clips_its_predictions_name(tmp_path: Path) -> None:
+    nothing, logits = torch.zeros(2, 1), torch.arange(4.0).view(2, 2)
+    said = Predictions(
+        logits, torch.zeros(2).long(), nothing, None, nothing, nothing, None, None, clips=("one", "three")
+    )
+    read = read_class_scores(save_run_scores(tmp_path, "val", said, "ab"))
     assert read.clips == ("one", "three")
     assert read.logits.tolist() == [[0, 1], [2, 3]]
     assert scores_file(tmp_path, "val").is_file()
-
-
-def test_samples_that_are_no_files_are_called_by_their_number(tmp_path: Path) -> None:
-    read = read_class_scores(save_run_scores(tmp_path, "test", predictions(2), None, "ab"))
-    assert read.clips == ("test-00000", "test-00001")
-
-
-def test_clips_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    clips = [Clip(f"/clips/{name}", "a") for name in ("one.mp4", "one.avi", "two.mp4")]
-    read = read_class_scores(save_run_scores(tmp_path, "val", predictions(3), clips, "ab"))
-    assert read.clips == ("one", "one#2", "two")
 
 
 def test_missing_and_damaged_files_are_errors_that_name_them(tmp_path: Path) -> None:

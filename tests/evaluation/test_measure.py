@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damaged import write_damaged
 
 from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views
 from whenwhere.evaluation.measure import predict
@@ -85,6 +86,38 @@ def test_where_truth_is_known_the_controls_of_the_network_are_kept() -> None:
     change = features.diff(dim=1).abs().mean(2)
     torch.testing.assert_close(predictions.difference[:, 1:], change)
     assert predict(Network(FrameAverage(3, 2)), FeatureDataset(features, torch.tensor([0, 1]), 6)).grad_cam is None
+
+
+def test_of_several_views_the_middle_one_says_where() -> None:
+    """Grad-CAM of TSN at 10 crops, as published: that of the centre crop, while all have their say on the class."""
+    torch.manual_seed(0)
+    features = torch.randn(3, 6, 3, 4, 4)
+    truth = {"active": torch.ones(3, 6, dtype=torch.bool), "boxes": torch.rand(3, 6, 4)}
+    network = Network(TSN(3, 2).eval())
+    dataset = FeatureDataset(features, torch.tensor([0, 1, 1]), 2, truth=truth)
+    dataset.views = Views(clips=3, average="logits")
+    said = predict(network, dataset, batch_size=6)
+    alone = FeatureDataset(features[:, [1, 4]], torch.tensor([0, 1, 1]), 2, truth={"active": truth["active"][:, :2]})
+    middle = predict(network, alone)
+    for name in ("grad_cam", "evidence", "difference", "masks"):
+        torch.testing.assert_close(getattr(said, name), getattr(middle, name))
+    seen = torch.cat([features[:, [index, index + 3]] for index in (0, 1, 2)], dim=1)
+    torch.testing.assert_close(said.logits, network.head(seen).logits)
+
+
+def test_clips_that_do_not_decode_take_their_names_along(tmp_path: Path) -> None:
+    clips = []
+    for number, label in enumerate("abab"):
+        path = write_damaged(tmp_path / f"{number}.avi", whole=2 if number == 1 else 12)
+        clips.append(Clip(str(path), label))
+    backbone = Backbone(BackboneOptions(name="test_resnet", weights="random", size=32, trainable=True))
+    dataset = VideoDataset(clips, ("a", "b"), 4, backbone.preprocessing)
+    network = Network(FrameAverage(backbone.channels, 2), backbone)
+    said = predict(network, dataset, batch_size=2, names=["first", "second", "third", "fourth"])
+    assert said.clips == ("first", "third", "fourth")
+    assert said.labels.tolist() == [0, 0, 1]
+    assert len(said.broken) == 1
+    assert predict(network, dataset, batch_size=2).clips == ()
 
 
 def test_decoded_clips_are_measured_against_their_manifest(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from whenwhere.datasets.manifest import write_clips
 from whenwhere.evaluation.predictions import PredictionsError, write_segment_truth
-from whenwhere.evaluation.truth import read_durations, read_segment_truth, video_names
+from whenwhere.evaluation.truth import read_durations, read_segment_truth, sample_names, video_names
 from whenwhere.structures import Clip, Segment
 
 
@@ -115,3 +115,12 @@ def test_the_official_lists_read(shared: Path) -> None:
     assert np.isin(truth.videos, list(truth.durations)).all()
     ambiguous = truth.segments.labels == "Ambiguous"
     assert (ambiguous.sum(), (~ambiguous).sum()) == (99, 3358)
+
+
+def test_samples_that_are_no_files_are_called_by_their_number() -> None:
+    assert sample_names(None, "test", 2) == ["test-00000", "test-00001"]
+
+
+def test_clips_of_one_name_are_told_apart() -> None:
+    clips = [Clip(f"/clips/{name}", "a") for name in ("one.mp4", "one.avi", "two.mp4")]
+    assert sample_names(clips, "val", 3) == ["one", "one#2", "two"]

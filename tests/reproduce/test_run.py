@@ -105,6 +105,7 @@ def test_a_crash_is_told_and_loses_no_other_run(make_plan: Callable[..., Plan], 
     bad, good = plan.jobs
     assert set(failures) == {bad.name}
     assert good.state == "done"
+    assert load_predictions(good.predictions)[0].clips[:2] == ("test-00000", "test-00001")
     assert "gone.safetensors" in (bad.folder / "log.txt").read_text()
     result = table_result(plan.tables[0], plan.seeds)
     rows = {row.row.name: row for row in result.rows}

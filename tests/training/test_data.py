@@ -105,6 +105,35 @@ def test_fewer_frames_at_evaluation_than_in_training(folder: Path) -> None:
     assert (len(data.train[0]["features"]), len(data.test[0]["features"])) == (3, 2)
 
 
+@pytest.mark.parametrize("kind", ["videos", "decoded", "mosaic", "synthetic", "bank"])
+def test_only_what_is_asked_for_is_built_and_it_is_the_same(folder: Path, tiny_bank: Path, kind: str) -> None:
+    mosaic = MosaicOptions(frames=6, action_frames=(2, 3), clips=4, eval_clips=4)
+    config = config_for(folder, background="dark", mosaic=mosaic, stored_frames=4, components=4)
+    data = config.data
+    if kind == "decoded":
+        config = replace(config, backbone=replace(config.backbone, trainable=True))
+        data = replace(data, stored_frames=None, components=None)
+    elif kind == "bank":
+        data = replace(data, source="feature_bank", path=str(tiny_bank), components=None)
+    elif kind == "synthetic":
+        data = replace(data, source="synthetic", synthetic=SyntheticOptions(clips=8), stored_frames=None)
+    elif kind == "mosaic":
+        data = replace(data, source="mosaic")
+    config = replace(config, data=data)
+    whole = build_data(config, quiet)
+    said: list[str] = []
+    part = build_data(config, said.append, whole.projection, ("test",))  # type: ignore[arg-type]
+    assert part.train is part.val is None
+    assert (part.classes, part.channels) == (whole.classes, whole.channels)
+    assert not any("train" in line or "fitting" in line for line in said)
+    assert len(part.test) == len(whole.test)
+    for number in range(len(part.test)):
+        one, other = part.test[number], whole.test[number]
+        one.pop("broken", None), other.pop("broken", None)
+        for name in one.keys() | other.keys():
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=0, equal_nan=True, msg=name)
+
+
 def test_mosaics_from_a_store(folder: Path, tmp_path: Path) -> None:
     mosaic = MosaicOptions(frames=6, action_frames=(2, 3), clips=4, eval_clips=4, train_grid=(1, 1), absent=0.5)
     config = config_for(folder, cache=str(tmp_path), background="dark", mosaic=mosaic, stored_frames=4)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from damaged import overwrite_packets
 from moving import write_moving
 from tiny_runs import quiet
 
@@ -15,6 +17,9 @@ from whenwhere.datasets.flow import compute_flows
 from whenwhere.datasets.loader import Views
 from whenwhere.datasets.manifest import ManifestError, read_clips, write_clips
 from whenwhere.datasets.mosaic import MosaicOptions
+from whenwhere.evaluate import evaluate
+from whenwhere.evaluation.class_scores import read_class_scores, scores_file
+from whenwhere.evaluation.predictions import read_boxes
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import StoredFeatures, extract
 from whenwhere.recognizer import Recognizer, load
@@ -124,6 +129,24 @@ def test_several_views_of_flow(manifest: Path) -> None:
     centre, mirrored = dataset[0]["frames"][0], dataset[0]["frames"][5]
     torch.testing.assert_close(mirrored[:, 0::2].flip(-1), -centre[:, 0::2])
     torch.testing.assert_close(mirrored[:, 1::2].flip(-1), centre[:, 1::2])
+
+
+def test_an_evaluation_goes_on_past_damaged_flow(manifest: Path, tmp_path: Path) -> None:
+    clips = [clip for clip in read_clips(manifest) if clip.flow]
+    tested = [clip for clip in clips if clip.split == "test"]
+    damaged = Path(shutil.copy(str(tested[1].flow), tmp_path))
+    overwrite_packets(damaged, range(2, 30), header=8)
+    clips[clips.index(tested[1])] = replace(tested[1], flow=str(damaged))
+    config = config_for(write_clips(clips, tmp_path / "clips.csv"), "flow", trainable=True)
+    data, said, out = build_data(config, quiet), [], tmp_path / "run"
+    train(config, data, out, quiet=True)
+    network, record = load_model(out)
+    metrics = evaluate(out, network, record, data, "test", log=said.append).metrics
+    assert metrics["broken"] == 1
+    assert any(damaged.name in line for line in said)
+    names = [Path(clip.path).stem for clip in tested if clip is not tested[1]]
+    assert list(read_class_scores(scores_file(out, "test")).clips) == names
+    assert list(read_boxes(out / "boxes_test.json")) == names
 
 
 def test_a_manifest_without_flow_says_which_command_makes_it(manifest: Path, tmp_path: Path) -> None:

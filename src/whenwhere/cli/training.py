@@ -110,7 +110,7 @@ def evaluate_command(arguments: list[str]) -> int:
     if parsed.data is not None:
         config = replace(config, data=replace(config.data, path=parsed.data))
         record = replace(record, config=config)
-    data = build_data(config, say, network.projection)  # type: ignore[arg-type]
+    data = build_data(config, say, network.projection, (parsed.split,))  # type: ignore[arg-type]
     if data.classes != record.classes:
         raise ManifestError(f"{parsed.model} knows the classes {record.classes}, the data has {data.classes}")
     if getattr(data, parsed.split) is None:
@@ -120,8 +120,11 @@ def evaluate_command(arguments: list[str]) -> int:
     if parsed.predictions is not None:
         from whenwhere.evaluation.measure import predict
         from whenwhere.evaluation.recorded import save_predictions
+        from whenwhere.evaluation.truth import sample_names
 
-        said = predict(network, getattr(data, parsed.split))
+        dataset = getattr(data, parsed.split)
+        names = sample_names(data.clips.get(parsed.split), parsed.split, len(dataset))
+        said = predict(network, dataset, names=names)
         say(f"wrote {save_predictions(parsed.predictions, said, data.classes)}")
         return 0
     once = parsed.clips * parsed.crops == 1

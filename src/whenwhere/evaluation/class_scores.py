@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,8 @@ from torch import Tensor
 
 from whenwhere.evaluation.measure import Predictions
 from whenwhere.evaluation.predictions import PredictionsError
-from whenwhere.evaluation.truth import sample_names
 from whenwhere.files import whole_file
 from whenwhere.metrics.classification import check_logits
-from whenwhere.structures import Clip
 
 _ARRAYS = ("clips", "labels", "classes", "logits")
 
@@ -54,32 +51,10 @@ def scores_file(run: Path, split: str) -> Path:
     return run / f"scores_{split}.npz"
 
 
-def save_run_scores(
-    run: Path, split: str, predictions: Predictions, clips: Sequence[Clip] | None, classes: Sequence[str]
-) -> Path:
-    """Write ``scores_SPLIT.npz`` into a run's folder: :class:`ClassScores` of what the evaluation looked at.
-
-    Args:
-        clips: files of the split's samples; None where a sample is no file: then it is called by its number.
-    """
-    names = sample_names(clips, split, len(predictions.labels))
-    if clips:
-        # A clip that turned out not to decode has no prediction; its error begins with its path.
-        failed = [any(cause.startswith(f"{clip.path}:") for cause in predictions.broken) for clip in clips]
-        names = [name for name, gone in zip(_each_once(names), failed, strict=True) if not gone]
-    return write_class_scores(
-        scores_file(run, split), ClassScores(tuple(names), predictions.labels, tuple(classes), predictions.logits)
-    )
-
-
-def _each_once(names: Sequence[str]) -> list[str]:
-    """Names as they are, and where one comes again its second time is ``name#2``."""
-    seen: Counter[str] = Counter()
-    unique = []
-    for name in names:
-        seen[name] += 1
-        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
-    return unique
+def save_run_scores(run: Path, split: str, predictions: Predictions, classes: Sequence[str]) -> Path:
+    """Write ``scores_SPLIT.npz`` into a run's folder: :class:`ClassScores` of predictions that name their clips."""
+    scores = ClassScores(predictions.clips, predictions.labels, tuple(classes), predictions.logits)
+    return write_class_scores(scores_file(run, split), scores)
 
 
 def write_class_scores(path: Path, scores: ClassScores) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,7 @@ class Predictions:
         times: `(N, T)` seconds of the frames; None where there are no video files.
         extent: `(N, T, 2)` width and height of the grid in pixels of the picture; None where there are no video files.
         broken: why further clips could not be decoded; they are part of no number.
+        clips: N names, each once; empty where the samples were given none.
     """
 
     logits: Tensor
@@ -48,17 +50,28 @@ class Predictions:
     times: Tensor | None = None
     extent: Tensor | None = None
     broken: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ()
 
 
 @torch.no_grad()
-def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0) -> Predictions:
-    """Run ``network`` over ``dataset``; several views of a video are averaged, and count as samples of a batch."""
+def predict(
+    network: Network, dataset: Dataset, batch_size: int = 16, workers: int = 0, names: Sequence[str] = ()
+) -> Predictions:
+    """Run ``network`` over ``dataset``; several views of a video are averaged, and count as samples of a batch.
+
+    Where and when, evidence and Grad-CAM among it, are those of the middle view.
+
+    Args:
+        names: of all samples, in their order; those that cannot be decoded are left out.
+    """
     network.eval()
     device = next(network.head.parameters()).device
     views: Views = getattr(dataset, "views", Views())
     columns: dict[str, list[Tensor]] = {}
     broken: list[str] = []
+    kept: list[bool] = []
     for loaded in DataLoader(dataset, max(1, batch_size // views.count), num_workers=workers):
+        kept += (loaded["label"] >= 0).tolist()
         whole, causes = readable(loaded)
         broken += causes
         if not len(whole["label"]):
@@ -68,11 +81,12 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
             batch |= {name: batch[name].flatten(0, 1) for name in ("features", "frames") if name in batch}
         features = network.features(batch)
         row: dict[str, Tensor] = {}
-        if {"active", "boxes"} & batch.keys() and views.count == 1:
-            output, row["evidence"] = class_evidence(network.head, features, batch["label"])
-            row["grad_cam"] = grad_cam(network.head, features, batch["label"])[1]
-            row["difference"] = frame_difference(features)
-        else:
+        if {"active", "boxes"} & batch.keys():
+            middle = features[views.middle :: views.count]
+            output, row["evidence"] = class_evidence(network.head, middle, batch["label"])
+            row["grad_cam"] = grad_cam(network.head, middle, batch["label"])[1]
+            row["difference"] = frame_difference(middle)
+        if views.count > 1 or not row:
             output = _average_views(network.head(features), len(batch["label"]), views)
         row |= {
             "logits": output.logits,
@@ -88,7 +102,8 @@ def predict(network: Network, dataset: Dataset, batch_size: int = 16, workers: i
     if not joined:
         raise VideoError(f"none of the clips can be decoded; the first: {broken[0]}")
     known: dict[str, Any] = {"active": None, "boxes": None, "evidence": None, **joined}
-    return Predictions(**known, broken=tuple(broken))
+    clips = [name for name, there in zip(names, kept, strict=True) if there] if names else []
+    return Predictions(**known, broken=tuple(broken), clips=tuple(clips))
 
 
 def _average_views(output: AttentionOutput, videos: int, views: Views) -> AttentionOutput:

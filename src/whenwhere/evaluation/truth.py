@@ -100,8 +100,17 @@ def video_names(clips: Sequence[Clip]) -> list[str]:
 
 
 def sample_names(clips: Sequence[Clip] | None, split: str, count: int) -> list[str]:
-    """What the samples of a split are called: as :func:`video_names`, or by their number where they are no files."""
-    return video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(count)]
+    """What the samples of a split are called: as :func:`video_names`, or by their number where they are no files.
+
+    Where a name comes again its second time is ``name#2``.
+    """
+    names = video_names(clips) if clips else [f"{split}-{number:05d}" for number in range(count)]
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        seen[name] += 1
+        unique.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return unique
 
 
 def _activitynet(path: Path, subset: str | None) -> SegmentTruth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from whenwhere.recognizer import load
 from whenwhere.rendering.filmstrip import filmstrip_indices, pictures_at, write_filmstrip
 from whenwhere.rendering.plots import write_figure
 from whenwhere.reproduce.examples import Example, examples, one_a_class, ranked, test_clips
+from whenwhere.reproduce.inputs import begin, digest, is_of
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import write_wall_videos
 
@@ -103,7 +105,12 @@ def _videos_of(config: TrainConfig, folder: Path, count: int) -> Path:
         shown = min(count, data.synthetic.eval_clips)
         return write_dataset(replace(data.synthetic, clips=shown), folder, clips={"test": shown})
     if data.source == "mosaic":
-        return manifest if manifest.is_file() else write_wall_videos(config, "test", folder, count)
+        clips = None if data.path is None else digest(Path(data.path))
+        record = {"data": json.loads(config.to_json())["data"], "clips": count, "sha256": clips}
+        if not (manifest.is_file() and is_of(manifest, record)):
+            begin(manifest, record)
+            write_wall_videos(config, "test", folder, count)
+        return manifest
     raise ManifestError("this run was trained on given features, there is nothing to be seen; give --data")
 
 

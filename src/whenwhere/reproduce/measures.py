@@ -80,13 +80,25 @@ def figures(seeds: Sequence[Measured], resamples: int = 200) -> Figures:
     return Figures(values, np.broadcast_to(low, shape), np.broadcast_to(high, shape), seeds[0].videos)
 
 
-def difference(ours: Sequence[Measured], other: Sequence[Measured], resamples: int = 200) -> Figures:
-    """Mean over seeds of one row minus that of another on the same clips; ``seeds`` is `(1, K)`."""
-    value = np.mean([one.mean for one in ours], 0) - np.mean([one.mean for one in other], 0)
-    low, high = bootstrap_statistics(
-        lambda counts: _mean_again(ours, counts) - _mean_again(other, counts), ours[0].videos, resamples=resamples
-    )
-    return Figures(value[None], np.broadcast_to(low, value.shape), np.broadcast_to(high, value.shape), ours[0].videos)
+def difference(
+    ours: Sequence[Measured], other: Sequence[Measured], shared: Sequence[np.ndarray], resamples: int = 200
+) -> Figures:
+    """Mean over seeds of one row minus that of another on the clips that both are of; ``seeds`` is `(1, K)`.
+
+    Args:
+        shared: where those clips stand in the one and in the other, `(V,)` each.
+    """
+    mine, theirs = shared
+
+    def again(counts: np.ndarray) -> np.ndarray:
+        one, two = np.zeros(ours[0].videos, int), np.zeros(other[0].videos, int)
+        one[mine], two[theirs] = counts, counts
+        return _mean_again(ours, one) - _mean_again(other, two)
+
+    count = len(mine)
+    value = again(np.ones(count, int))
+    low, high = bootstrap_statistics(again, count, resamples=resamples)
+    return Figures(value[None], np.broadcast_to(low, value.shape), np.broadcast_to(high, value.shape), count)
 
 
 def _mean_again(seeds: Sequence[Measured], counts: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from whenwhere.datasets.integrity import content_hash
 from whenwhere.evaluation.predictions import write_json
+from whenwhere.reproduce.inputs import begin, changed_since, digest, is_of, table_of
 from whenwhere.reproduce.rows import TABLES, PaperTable, Row
 from whenwhere.reproduce.settings import Setting
 from whenwhere.training.checkpoint import STATE_FILE
@@ -28,7 +29,7 @@ class Job:
     Attributes:
         config: of the run, seed included.
         folder: its own, named by all that makes its numbers.
-        manifest: file its clips are listed in; a run on another content of it is trained anew.
+        manifest: file its clips are listed in, or their folder; a run on another content of it is trained anew.
         views: further arguments of ``whenwhere evaluate``.
     """
 
@@ -53,11 +54,26 @@ class Job:
             del said["data"]["frames"], said["data"]["eval_frames"]  # drawn from what is stored
         return json.dumps([said["data"], said["backbone"]], sort_keys=True)
 
+    @property
+    def weights(self) -> Path | None:
+        """File of the backbone's weights; a run on another content of it is trained anew."""
+        given = self.config.backbone.weights
+        return None if given in ("hub", "random", "glyphs") else Path(given)
+
     def record(self) -> dict[str, object]:
         """What must be the same for a run in the folder to be this one."""
-        there = self.manifest is not None and self.manifest.is_file()
-        digest = content_hash(self.manifest) if there and self.manifest else None
-        return {"options": changed_options(self.config), "manifest_sha256": digest, "views": list(self.views)}
+        clips = self._listing if self.manifest is None or self.manifest.is_dir() else digest(self.manifest)
+        return {
+            "options": changed_options(self.config),
+            "manifest_sha256": clips,
+            "weights_sha256": None if self.weights is None else digest(self.weights),
+            "views": list(self.views),
+        }
+
+    @cached_property
+    def _listing(self) -> str | None:
+        """Of a folder of clips, which no plan changes, so that it is looked through once."""
+        return None if self.manifest is None else digest(self.manifest)
 
     @property
     def state(self) -> State:
@@ -76,11 +92,21 @@ class Job:
         return "started" if whole and (self.folder / STATE_FILE).is_file() else "to do"
 
     def _says(self, name: str, known: Mapping[str, object]) -> bool:
+        """Whether a record has what is known.
+
+        Earlier versions noted no weights and no folders: such a record holds unless those changed after it.
+        """
+        path, files = self.folder / name, {"manifest_sha256": self.manifest, "weights_sha256": self.weights}
         try:
-            said = json.loads((self.folder / name).read_text(encoding="utf-8"))
+            said = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return all(said.get(key) == value for key, value in known.items())
+        unknown = {key: file for key, file in files.items() if file is not None and said.get(key) is None}
+        if self.weights is not None and known.get("weights_sha256") is None:
+            unknown["weights_sha256"] = self.weights  # gone, or to be made: nothing says that they are others
+        if any(changed_since(file, path) for file in unknown.values()):
+            return False
+        return all(said.get(key) == value for key, value in known.items() if key not in unknown)
 
     def mark(self, name: str, **more: object) -> None:
         """Write the record of a stage that is over."""
@@ -103,10 +129,30 @@ class Step:
     Attributes:
         command: arguments of ``whenwhere``.
         product: the file that is there when it is done.
+        inputs: files, or folders of clips, that it is made of; with another content of them it is made anew.
+        alone: its folder holds nothing else, and is emptied before it is made of other things.
     """
 
     command: tuple[str, ...]
     product: Path
+    inputs: tuple[Path, ...] = ()
+    alone: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.product.is_file() and self.begun
+
+    @property
+    def begun(self) -> bool:
+        """Whether what is there of it, if anything, was made by this command of these inputs."""
+        return is_of(self.product, self._record())
+
+    def begin(self) -> None:
+        """Note what it is made of."""
+        begin(self.product, self._record())
+
+    def _record(self) -> dict[str, object]:
+        return {"command": list(self.command), "inputs": {str(path): digest(path) for path in self.inputs}}
 
 
 @dataclass(frozen=True)
@@ -144,6 +190,15 @@ class Plan:
         """Each run once, in the order of the tables."""
         return list({job.folder: job for table in self.tables for job in table.jobs.values()}.values())
 
+    @property
+    def steps_to_do(self) -> list[Step]:
+        """Steps that are not done, and those made of what they make."""
+        found: list[Step] = []
+        for step in self.steps:
+            if not step.done or any(other.product in step.inputs for other in found):
+                found.append(step)
+        return found
+
 
 def changed_options(config: TrainConfig) -> dict[str, object]:
     """Options that are not the default ones, by name: an option that a later version adds changes no finished run.
@@ -166,9 +221,7 @@ def make_job(setting: Setting, method: str, seed: int, out: Path) -> Job:
     """
     config, views = setting.config(method, seed), tuple(setting.views.get(method, ()))
     digest = hashlib.sha256(json.dumps([changed_options(config), views], sort_keys=True).encode()).hexdigest()[:12]
-    manifest = Path(config.data.path) if setting.manifest and config.data.path else None
-    if manifest is not None and manifest.is_dir():
-        manifest = next((path for path in sorted(manifest.glob("manifest.*")) if path.is_file()), None)
+    manifest = table_of(Path(config.data.path)) if setting.manifest and config.data.path else None
     return Job(config, out / "runs" / f"{config.method}-seed{seed}-{digest}", manifest, views)
 
 

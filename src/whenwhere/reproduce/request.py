@@ -72,10 +72,9 @@ def _manifest(request: Request) -> Path:
     if request.dataset is None:
         read_clips(request.data)  # says what is wrong before anything is planned
         return request.data
-    path = request.out / f"{request.dataset}.csv"
-    if not path.is_file():
-        prepare(request.dataset, request.data, path, annotations=request.annotations, ucf101_root=request.ucf101_root)
-    return path
+    # Each time anew, for the data may be others; the same data give the same manifest.
+    path, elsewhere = request.out / f"{request.dataset}.csv", request.ucf101_root
+    return prepare(request.dataset, request.data, path, annotations=request.annotations, ucf101_root=elsewhere).manifest
 
 
 def _quick(key: str, request: Request) -> Setting:
@@ -111,12 +110,13 @@ def _steps(setting: Setting, methods: set[str], request: Request) -> list[Step]:
         # As published (TSN: TV-L1 on frames of 340 x 256), or some sixty times as fast.
         how = ("tvl1", "--size", "340x256") if setting.recipes else ("dis",)
         flow = ("flow", "--data", str(setting.manifest), "--out", str(setting.flow.parent), "--method", *how)
-        steps.append(Step(flow, setting.flow))
+        steps.append(Step(flow, setting.flow, (setting.manifest,)))
     finetuned = str(request.out / "finetuned" / "backbone.safetensors")
     if any(setting.methods.get(method, {}).get("backbone.weights") == finetuned for method in methods):
         out = str(Path(finetuned).parent)
         recipe, clips = str(request.recipes / FINETUNE), str(setting.manifest)
         options = ("--config", recipe, "--data.path", clips, "--backbone.weights", request.weights)
         finetune = ("finetune", *options, "--out", out, "--resume", "--unmeasured")
-        steps.append(Step(finetune, Path(finetuned)))
+        inputs = (setting.manifest, request.recipes / FINETUNE, Path(request.weights))
+        steps.append(Step(finetune, Path(finetuned), inputs, alone=True))
     return steps

@@ -93,7 +93,7 @@ def _acquire(lock: int, name: str, log: Log) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run on other data left; the lock stays."""
+    """Remove what an earlier run or step on other data left; the lock stays."""
     for path in folder.iterdir():
         if path.name == "lock":
             continue
@@ -131,9 +131,13 @@ def _failed(job: Job, why: str) -> str:
 
 
 def _do_step(step: Step, out: Path, log: Log) -> str | None:
-    if step.product.is_file():
+    if step.done:
         return None
     log(f"{step.command[0]}: making {step.product}")
+    if not step.begun:
+        if step.alone and step.product.parent.is_dir():
+            _clear(step.product.parent)
+        step.begin()
     folder = out / "steps" / step.command[0]
     folder.mkdir(parents=True, exist_ok=True)
     why = _call(step.command, folder, 1)

@@ -22,7 +22,7 @@ def plan_table_view(plan: Plan, parallel: int) -> Table:
         f"{duration(expected.feature_seconds)} for features; disk: features {size(expected.feature_bytes)}, "
         f"runs {size(expected.run_bytes)}",
     ]
-    said += [f"first: whenwhere {' '.join(step.command)}" for step in plan.steps if not step.product.is_file()]
+    said += [f"first: whenwhere {' '.join(step.command)}" for step in plan.steps_to_do]
     absent = {f"{method}: {why}" for table in plan.tables for method, why in table.missing.items() if why != "left out"}
     view = Table(title=f"plan, in {plan.out}", caption="\n".join([*said, *sorted(absent)]), caption_justify="left")
     for heading in ("run", "for", "state", "about"):

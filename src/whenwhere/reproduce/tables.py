@@ -53,10 +53,17 @@ def notes(result: TableResult) -> list[str]:
     said += [f"{name}: {MEASURES[name].protocol}." for name in plan.table.measures]
     if any(row.row.unbuilt for row in result.rows):
         said.append("* strongly supervised: stands as published, is not built here.")
+    if others := [f"{row.row.name} ({row.row.published_by})" for row in result.rows if row.row.published_by]:
+        said.append(
+            f"Published by another measure than {plan.table.measures[0]}, never subtracted: {'; '.join(others)}."
+        )
+    if result.controls:
+        said.append(f"Controls: on the clips and frames that the run {result.controls} looked at.")
     if any(row.row.answer in ("Grad-CAM", "class evidence") for row in result.rows):
         said.append("Class given: the map is that of the true class, which the other rows are not told.")
     said += list(result.default_places.values())
     problems = [row for row in result.rows if row.problem and not row.row.unbuilt]
+    said += [f"{row.row.name}: {row.remark}." for row in result.rows if row.remark]
     said += [f"{row.row.name}: {row.problem}." for row in problems if row.problem != "left out"]
     if left_out := [row.row.name for row in problems if row.problem == "left out"]:
         said.append(f"Left out: {'; '.join(left_out)}.")
@@ -115,7 +122,8 @@ def as_json(result: TableResult) -> dict[str, Any]:
         published = dict(zip(plan.table.columns, row.row.published))
         runs = sorted({job.name for (method, _), job in plan.jobs.items() if method in row.row.methods})
         said = {"name": row.row.name, "modality": row.row.modality, "published_percent": published, "here": cells}
-        rows.append({**said, "problem": row.problem or None, "runs": runs})
+        more = {"published_by": row.row.published_by or None, "remark": row.remark or None}
+        rows.append({**said, **more, "problem": row.problem or None, "runs": runs})
     return {
         "table": plan.key,
         "title": plan.table.title,
@@ -124,6 +132,7 @@ def as_json(result: TableResult) -> dict[str, Any]:
         "same_data": _same_data(result),
         "seeds": list(result.seeds),
         "clips": result.clips,
+        "controls_on": result.controls or None,
         "rows": rows,
         "default": dict(result.default_places),
     }
@@ -171,12 +180,14 @@ def _by_threshold(result: TableResult) -> Grid:
         published = _padded(row, len(plan.table.columns))
         if any(value is not None for value in published):
             blank = [""] * (len(here) - len(published))
-            rows.append([_named(row), "published", *(_percent(value, 1) for value in published), *blank])
+            by = f", {row.row.published_by}" if row.row.published_by else ""
+            rows.append([_named(row), f"published{by}", *(_percent(value, 1) for value in published), *blank])
         if row.cells or (row.problem and not row.row.unbuilt):
             rows.append([_named(row), "here", *(_ours(row, name, number) for name, number in here)])
         gaps = []
         for place, (name, number) in enumerate(here):
-            gaps.append(_gap(row, name, number, published[place] if place < len(published) else None, same))
+            comparable = place < len(published) and not row.row.published_by
+            gaps.append(_gap(row, name, number, published[place] if comparable else None, same))
         if any(gap not in ("", "-") for gap in gaps):
             rows.append([_named(row), "difference", *gaps])
         for line in rows[first + 1 :]:

@@ -29,6 +29,7 @@ from whenwhere.training.config import DataOptions, TrainConfig
 from whenwhere.video import VideoError, probe
 
 Log = Callable[[str], None]
+SPLITS = ("train", "val", "test")
 EVALUATION_SEED = 20_190_507  # evaluation mosaics are the same in every run, whatever its seed
 
 
@@ -39,7 +40,7 @@ class Data:
     Attributes:
         classes: names, in the order of the logits.
         channels: C of the features the head gets.
-        train, val, test: data sets; val and test None where there are no such clips.
+        train, val, test: data sets; None where there are no such clips, or they were not asked for.
         backbone, projection: what turned frames into features, None for a feature bank.
         broken: ``(path, cause)`` of clips that were skipped.
         clips: files of each split's samples, where a sample is one file.
@@ -48,7 +49,7 @@ class Data:
 
     classes: tuple[str, ...]
     channels: int
-    train: Dataset
+    train: Dataset | None
     val: Dataset | None
     test: Dataset | None
     backbone: Backbone | None = None
@@ -59,19 +60,22 @@ class Data:
     bank_clips: dict[str, tuple[list[Clip], list[Clip]]] = field(default_factory=dict)
 
 
-def build_data(config: TrainConfig, log: Log = print, projection: Projection | None = None) -> Data:
+def build_data(
+    config: TrainConfig, log: Log = print, projection: Projection | None = None, splits: Sequence[str] = SPLITS
+) -> Data:
     """Make the data sets of a run; frozen backbones run here, once.
 
     Args:
         projection: of a trained model, to measure it on the features it knows; None: fit one where one is asked for.
+        splits: those to be built, of train, val and test.
     """
-    builders: dict[str, Callable[[TrainConfig, Log, Projection | None], Data]] = {
+    builders: dict[str, Callable[[TrainConfig, Log, Projection | None, Sequence[str]], Data]] = {
         "videos": _videos,
         "mosaic": _mosaic,
         "feature_bank": _feature_bank,
         "synthetic": _synthetic,
     }
-    return builders[config.data.source](config, log, projection)
+    return builders[config.data.source](config, log, projection, splits)
 
 
 def _required_path(options: DataOptions, what: str) -> Path:
@@ -90,7 +94,7 @@ def _read(options: DataOptions, what: str) -> list[Clip]:
     return clips
 
 
-def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
+def _videos(config: TrainConfig, log: Log, known: Projection | None, wanted: Sequence[str]) -> Data:
     options = config.data
     clips, several = with_one_label(_read(options, "a CSV manifest or a folder with a folder per class"))
     if several:
@@ -99,10 +103,9 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     splits = split_clips(clips, options.val_share, seed=options.split_seed)
     backbone = Backbone(config.backbone)
     if config.backbone.trainable:
-        return _decoded_videos(config, splits, classes, backbone)
-    tables, projection, broken = _extract_splits(
-        config, splits, backbone, options.stored_frames or max(options.frames, options.seen_frames), log, known
-    )
+        return _decoded_videos(config, {name: splits[name] for name in wanted}, classes, backbone)
+    stored = options.stored_frames or max(options.frames, options.seen_frames)
+    tables, projection, broken = _extract_splits(config, splits, backbone, stored, log, known, wanted)
     kept = {name: [splits[name][index] for index in table.kept] for name, table in tables.items()}
     sets = {
         name: FeatureDataset(
@@ -116,8 +119,9 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None) -> Data:
         )
         for name, table in tables.items()
     }
-    channels = sets["train"].features.shape[2]
-    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), backbone, projection, broken, kept)
+    train, val, test = (sets.get(name) for name in SPLITS)
+    channels = options.components or backbone.channels
+    return Data(classes, channels, train, val, test, backbone, projection, broken, kept)
 
 
 def _decoded_videos(
@@ -142,10 +146,10 @@ def _decoded_videos(
             kept[name] = readable
             rate, reader = config.data.fps, config.data.reader
             sets[name] = VideoDataset(readable, classes, frames, backbone.preprocessing, seed, rate, reader)
-    if "train" not in sets:
+    if "train" in splits and "train" not in sets:
         raise VideoError(f"none of the training clips can be read; the first: {broken[0][1]}")
-    val, test = sets.get("val"), sets.get("test")
-    return Data(classes, backbone.channels, sets["train"], val, test, backbone, None, broken, kept)
+    train, val, test = (sets.get(name) for name in SPLITS)
+    return Data(classes, backbone.channels, train, val, test, backbone, None, broken, kept)
 
 
 def check_broken(broken: Sequence[tuple[str, str]], clips: int, most: float, split: str) -> None:
@@ -164,8 +168,9 @@ def _extract_splits(
     frames: int,
     log: Log,
     projection: Projection | None,
+    wanted: Sequence[str],
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
-    """Features of every split that has clips, the projection fitted on the training clips, broken clips."""
+    """Features of every wanted split that has clips, the projection fitted on the training clips, broken clips."""
     cache, components, fps, reader = config.data.cache, config.data.components, config.data.fps, config.data.reader
     if components and projection is None:
         log(f"fitting a projection to {components} channels on training clips")
@@ -175,16 +180,15 @@ def _extract_splits(
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
     for name, clips in splits.items():
-        if not clips:
-            continue
-        log(f"features of {len(clips)} {name} clips, {frames} frames each")
-        tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, None, fps, reader)
-        check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
-        broken += tables[name].broken
+        if clips and name in wanted:
+            log(f"features of {len(clips)} {name} clips, {frames} frames each")
+            tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, None, fps, reader)
+            check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
+            broken += tables[name].broken
     return tables, projection, broken
 
 
-def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
+def _mosaic(config: TrainConfig, log: Log, known: Projection | None, wanted: Sequence[str]) -> Data:
     """Walls of real clips; the class ``background`` fills them and is the class of walls without an action."""
     options = config.data
     clips = _read(options, "a manifest of trimmed clips")
@@ -194,7 +198,8 @@ def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
     actions = tuple(name for name in names if name != options.background)
     splits = split_clips(clips, options.val_share, seed=options.split_seed)
     backbone = Backbone(config.backbone)
-    tables, projection, broken = _extract_splits(config, splits, backbone, options.stored_frames or 24, log, known)
+    frames = options.stored_frames or 24
+    tables, projection, broken = _extract_splits(config, splits, backbone, frames, log, known, wanted)
     banks, bank_clips = {}, {}
     for name, table in tables.items():
         features = table.load()
@@ -211,8 +216,7 @@ def _mosaic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
             [clip for clip in readable if clip.label == options.background],
         )
     classes = (*actions, str(options.background)) if options.mosaic.absent else actions
-    channels = banks["train"][0].features.shape[2]
-    data = _mosaic_sets(config, classes, len(actions), channels, banks)
+    data = _mosaic_sets(config, classes, len(actions), options.components or backbone.channels, banks)
     data.backbone, data.projection, data.broken, data.bank_clips = backbone, projection, broken, bank_clips
     return data
 
@@ -240,10 +244,10 @@ def _mosaic_sets(
         length, seed = (mosaic.clips, config.fit.seed) if training else (mosaic.eval_clips, EVALUATION_SEED)
         options = mosaic.for_training() if training else replace(mosaic, mirror=False)
         sets[name] = MosaicDataset(targets, fillers, actions, options, length, seed)
-    return Data(classes, channels, sets["train"], sets.get("val"), sets.get("test"), banks=banks)
+    return Data(classes, channels, sets.get("train"), sets.get("val"), sets.get("test"), banks=banks)
 
 
-def _feature_bank(config: TrainConfig, log: Log, known: Projection | None) -> Data:
+def _feature_bank(config: TrainConfig, log: Log, known: Projection | None, wanted: Sequence[str]) -> Data:
     """Walls from a file with the tensors ``{target,filler}_{features,group,is_test}`` and ``target_label``."""
     path = _required_path(config.data, "a safetensors file of features")
     try:
@@ -263,7 +267,7 @@ def _feature_bank(config: TrainConfig, log: Log, known: Projection | None) -> Da
     banks = {
         name: tuple(ClipBank(features[kind][side[kind]], labels[kind][side[kind]]) for kind in ("target", "filler"))
         for name, side in sides.items()
-        if side["target"].any()
+        if side["target"].any() and name in wanted
     }
     classes = tuple(f"class {number}" for number in range(int(labels["target"].max()) + 1))
     log(f"feature bank: {', '.join(f'{len(t.features)} + {len(f.features)} {n}' for n, (t, f) in banks.items())} clips")
@@ -277,7 +281,7 @@ def _as_stored(features: Tensor, precision: Precision) -> Tensor:
     return torch.stack([dequantize(*quantize(clip)) for clip in features])
 
 
-def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
+def _synthetic(config: TrainConfig, log: Log, known: Projection | None, wanted: Sequence[str]) -> Data:
     """Rendered clips; their features are computed once as those of any frozen backbone."""
     backbone = Backbone(config.backbone)
     options, projection = config.data.synthetic, known
@@ -285,11 +289,11 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None) -> Data:
         projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
     smaller = replace(options, clips=options.eval_clips)
     sets = {}
-    for name in ("train", "val", "test"):
+    for name in wanted:
         rendered = SyntheticDataset(options if name == "train" else smaller, name)
         tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
         truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
         seed = config.fit.seed if name == "train" else None
         sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
-    channels = sets["train"].features.shape[2]
-    return Data(options.classes, channels, sets["train"], sets["val"], sets["test"], backbone, projection)
+    channels = config.data.components or backbone.channels
+    return Data(options.classes, channels, sets.get("train"), sets.get("val"), sets.get("test"), backbone, projection)

@@ -73,7 +73,9 @@ class Run:
         )
         self.at = Progress()
         self.broken: dict[str, dict[str, str]] = {}
-        self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
+        assert data.train is not None
+        self.samples: Dataset = data.train
+        self.batches = math.ceil(len(self.samples) / config.fit.batch_size)  # type: ignore[arg-type]
         each = math.ceil(self.batches / config.fit.accumulate)
         self.updates, self.milestones = config.fit.epochs * each, [epoch * each for epoch in config.fit.milestones]
         self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
@@ -98,7 +100,7 @@ class Run:
         fit = self.config.fit
         self.network.train()
         means = Means()
-        for batch in self._loader(self.data.train, training=True):
+        for batch in self._loader(self.samples, training=True):
             self._set_rates()
             if isinstance(self.bare.head, SpatioTemporalAttention):
                 self.bare.head.set_progress(self.at.update / self.updates)
@@ -138,7 +140,7 @@ class Run:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Accuracy, loss and attention health on the validation clips; health on training clips without any."""
-        measured = self.data.val if self.data.val is not None else self.data.train
+        measured = self.data.val if self.data.val is not None else self.samples
         network = self._measured().eval()
         means = Means()
         for batch in self._loader(measured, training=False):
@@ -210,7 +212,7 @@ class Run:
     def _loader(self, dataset: Dataset, training: bool) -> Iterator[dict[str, Tensor]]:
         """Batches; in training in the epoch's own order, from where the run stands."""
         size, clips = self.config.fit.batch_size, len(dataset)  # type: ignore[arg-type]
-        split = "training" if dataset is self.data.train else "validation"
+        split = "training" if dataset is self.samples else "validation"
         if training:
             dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
             order = epoch_order(clips, self.config.fit.seed, self.at.epoch)
