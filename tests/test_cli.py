@@ -172,16 +172,29 @@ def test_prepare_features_and_inspect_a_folder(
     assert (tmp_path / "contact_sheet.png").is_file()
     store = ["features", "--data", str(manifest), "--out", str(tmp_path / "store"), "--frames", "2"]
     store += ["--backbone.name", "test_resnet", "--backbone.weights", "random", "--backbone.size", "64"]
+    assert main([*store, "--verify"]) == 1
+    assert "nothing to check: " in capsys.readouterr().err
+    assert main([*store, "--shard", "13/14"]) == 0
+    assert "no clips in shard 13/14" in capsys.readouterr().err
     assert main([*store, "--shard", "0/2"]) == 0
     assert main([*store, "--shard", "1/2"]) == 0
     assert "broken.mp4" in capsys.readouterr().err
     assert main([*store, "--verify"]) == 0
+    assert "12 entries checked, 0 damaged" in capsys.readouterr().err
+    assert main([*store, "--verify", "--frames", "3"]) == 1
+    assert "holds no features of this backbone, modality, sampling" in capsys.readouterr().err
     (part,) = (tmp_path / "store").rglob("part-*.data")
     content = bytearray(part.read_bytes())
     content[3] ^= 1
     part.write_bytes(content)
     assert main([*store, "--verify"]) == 1
-    assert "1 damaged" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "12 entries checked, 1 damaged" in said
+    assert f"delete {part} and {part.stem}.jsonl beside it" in said
+    part.unlink()
+    part.with_suffix(".jsonl").unlink()
+    assert main(store) == 0
+    assert main([*store, "--verify"]) == 0
 
 
 def test_mistakes_in_data_end_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +222,7 @@ def test_finetuned_backbone_is_read_again(run: Path, tmp_path: Path, capsys: pyt
     )
     assert tuned.preprocessing == random.preprocessing
     assert tuned.identity != random.identity
+    assert tuned.identity == load_model(out)[0].backbone.identity
     kept = load_model(out)[0].backbone
     frames = torch.rand(2, 3, 64, 64)
     torch.testing.assert_close(tuned.eval()(frames), kept.eval()(frames))

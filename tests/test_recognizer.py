@@ -9,14 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import whenwhere
+from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.extract import frame_features
 from whenwhere.localization import LocalizationOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
-from whenwhere.recognizer import load, merge_repeats
+from whenwhere.recognizer import Recognizer, load, merge_repeats
 from whenwhere.structures import Explanation
-from whenwhere.training.checkpoint import MODEL_FILE, CheckpointError, ModelRecord
+from whenwhere.training.checkpoint import MODEL_FILE, CheckpointError, ModelRecord, load_model
 from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
 from whenwhere.training.data import build_data
 from whenwhere.training.loop import train
@@ -102,9 +103,9 @@ def test_overlapping_windows_cover_the_video_and_look_at_a_frame_once(
     recognizer = load(run)
     seen = []
 
-    def counting(pixels: torch.Tensor, *others: object) -> torch.Tensor:
+    def counting(pixels: torch.Tensor, *others: object, **named: object) -> torch.Tensor:
         seen.append(len(pixels))
-        return frame_features(pixels, *others)  # type: ignore[arg-type]
+        return frame_features(pixels, *others, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr("whenwhere.recognizer.frame_features", counting)
     explanation = recognizer.explain(stitched, window=3.6, overlap=0.5)  # frames 0.3 s apart, the same in both windows
@@ -118,6 +119,23 @@ def test_overlapping_windows_cover_the_video_and_look_at_a_frame_once(
     assert tubes.segments
     assert tubes.boxes
     assert all(box.tube is not None for box in tubes.boxes)
+
+
+def test_a_network_is_not_changed_by_those_who_look_with_it(run: Path, video: Path) -> None:
+    """A wall of two by two clips is looked at with twice the size of one, by the second recogniser too."""
+    network, record = load_model(run)
+    assert network.backbone is not None
+    own, identity = network.backbone.preprocessing, network.backbone.identity
+    data = replace(record.config.data, source="mosaic", mosaic=MosaicOptions(rows=2, columns=2))
+    walls = replace(record, config=replace(record.config, data=data))
+    recognizers = [Recognizer(network, walls) for _ in range(2)]
+    assert [each.preprocessing.size for each in recognizers] == [128, 128]
+    assert (network.backbone.preprocessing, network.backbone.identity) == (own, identity)
+    once, twice = (each.explain(video).to_dict() for each in recognizers)
+    assert once == twice
+    assert recognizers[0].recognize(read_frames(video, Uniform(3))).mask.shape[-2:] == (4, 4)
+    network.backbone.preprocessing = replace(own, resize="crop", resize_short=70)
+    assert Recognizer(network, walls).preprocessing.resize_short == 140
 
 
 def test_a_video_that_is_slower_than_its_windows(run: Path, tmp_path: Path) -> None:

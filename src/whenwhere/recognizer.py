@@ -61,17 +61,18 @@ class Recognizer:
         self.classes = record.classes
         frames, fps = record.config.data.seen_frames, record.config.data.fps
         self.sampler, self.window = clip_sampler(frames, fps), frames / fps if fps else None
-        preprocessing = network.backbone.preprocessing
-        network.backbone.preprocessing = replace(preprocessing, size=preprocessing.size * record.config.data.cells)
+        own, cells = network.backbone.preprocessing, record.config.data.cells
+        short = own.resize_short and own.resize_short * cells
+        self.preprocessing = replace(own, size=own.size * cells, resize_short=short)  # of a whole wall, not of a cell
 
     @torch.inference_mode()
     def recognize(self, frames: Frames) -> AttentionOutput:
         """Logits and attention for the frames of one video, batch size 1."""
-        backbone = self.network.backbone
-        assert backbone is not None
-        projection = self.network.projection
-        features = frame_features(frames.pixels, backbone, projection)  # type: ignore[arg-type]
-        return self.network.head(features.unsqueeze(0))
+        return self.network.head(self._features(frames.pixels).unsqueeze(0))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        backbone, projection = self.network.backbone, self.network.projection
+        return frame_features(pixels, backbone, projection, preprocessing=self.preprocessing)  # type: ignore[arg-type]
 
     def explain(
         self,
@@ -124,9 +125,7 @@ class Recognizer:
         self, info: VideoInfo, seen: Merged, options: LocalizationOptions | None
     ) -> tuple[tuple[Segment, ...], tuple[Box, ...], Area]:
         """Segments, boxes and the pixels that the masks cover; only classes that lead somewhere have any."""
-        backbone = self.network.backbone
-        assert backbone is not None
-        area = backbone.preprocessing.area(info.width, info.height)
+        area = self.preprocessing.area(info.width, info.height)
         evidence, sure = seen.evidence, seen.best_probabilities
         leading = np.unique(evidence.argmax(0))
         if options is not None and options.rule == "untrimmed_net":  # it chooses among all classes itself
@@ -151,15 +150,14 @@ class Recognizer:
     @torch.inference_mode()
     def _look(self, index: VideoIndex, windows: np.ndarray) -> Iterator[WindowResult]:
         """What the model says about each window; a frame that is in the window before too is not looked at again."""
-        backbone, info = self.network.backbone, index.info
+        info = index.info
         known: dict[int, Tensor] = {}
         for start, end in windows.tolist():
             numbers = Between(self.sampler, start, end)(info.timestamps, info.duration)
             missing = np.setdiff1d(numbers, list(known))
             if len(missing):
                 pixels = self.reader(index, lambda *_, missing=missing: missing).pixels
-                features = frame_features(pixels, backbone, self.network.projection)  # type: ignore[arg-type]
-                known.update(zip(missing.tolist(), features, strict=True))
+                known.update(zip(missing.tolist(), self._features(pixels), strict=True))
             known = {number: known[number] for number in numbers.tolist()}
             output = self.network.head(torch.stack([known[number] for number in numbers.tolist()]).unsqueeze(0))
             times, importance, weights, masks = merge_repeats(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from whenwhere.datasets.scenes import SyntheticOptions
 from whenwhere.datasets.synthetic import render_clip
-from whenwhere.features.backbone import Backbone, BackboneOptions, WeightsError, _identity
+from whenwhere.features.backbone import Backbone, BackboneOptions, WeightsError
 
 RESNET = "weights/resnet50_caffe_imagenet_fp16.safetensors"
 SMALL = BackboneOptions(name="test_resnet", weights="random", size=64)
@@ -131,14 +131,14 @@ def test_weights_round_trip_through_a_file(tmp_path: Path, suffix: str) -> None:
     source = Backbone(SMALL)
     path = tmp_path / f"weights{suffix}"
     state = {name: value.contiguous() + 0.01 for name, value in source.model.state_dict().items()}
+    before = source.identity
     source.model.load_state_dict(state)
-    changed = _identity(source.model, source.preprocessing)
-    assert changed != source.identity
+    assert source.identity != before, "of the weights as they are now"
     if suffix == ".pt":
         torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
     else:
         save_file(state, str(path))
-    assert Backbone(replace(SMALL, weights=str(path))).identity == changed
+    assert Backbone(replace(SMALL, weights=str(path))).identity == source.identity
 
 
 def test_preprocessing_belongs_to_the_weights(tmp_path: Path) -> None:
@@ -150,6 +150,54 @@ def test_preprocessing_belongs_to_the_weights(tmp_path: Path) -> None:
     assert (loaded.preprocessing.mean, loaded.preprocessing.std) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     assert loaded.preprocessing.size == 96
     assert loaded.identity != source.identity
+
+
+def test_a_file_that_says_nothing_is_resized_for_as_timm_says(tmp_path: Path) -> None:
+    """timm: bicubic, 95 % of the short side. A file with a mean of its own, and random weights, keep the usual way."""
+    options = BackboneOptions(name="test_convnext", weights="random", size=64, resize="crop")
+    random = Backbone(options)
+    assert (random.preprocessing.interpolation, random.preprocessing.resize_short) == ("bilinear", None)
+    path = tmp_path / "silent.safetensors"
+    save_file({name: value.contiguous() for name, value in random.model.state_dict().items()}, str(path))
+    silent = Backbone(replace(options, weights=str(path)))
+    assert (silent.preprocessing.interpolation, silent.preprocessing.resize_short) == ("bicubic", 67)
+    assert Backbone(replace(options, weights=str(path), resize="squash")).preprocessing.resize_short is None
+    again = Backbone(replace(options, weights=str(silent.save(tmp_path / "saved.safetensors"))))
+    assert again.preprocessing == silent.preprocessing
+    own = random.save(tmp_path / "own.safetensors")
+    assert Backbone(replace(options, weights=str(own))).preprocessing == random.preprocessing
+
+
+def test_the_map_is_part_of_the_identity() -> None:
+    """Of networks too that keep all their stages wherever the map is taken; however it is counted."""
+    maps = {n: Backbone(BackboneOptions("mobilenetv3_small_050", "random", n, size=32)) for n in (-2, -1, 4)}
+    assert maps[-2].state_dict().keys() == maps[-1].state_dict().keys()
+    assert maps[-2].channels != maps[-1].channels
+    assert maps[-2].identity != maps[-1].identity
+    assert maps[4].identity == maps[-1].identity
+    before = maps[4].identity
+    maps[4].metadata["architecture"] = "mobilenetv3_small_051"  # as of one with the same tensors that pads otherwise
+    assert maps[4].identity != before
+
+
+@pytest.mark.parametrize(
+    "options, identity",
+    [
+        (BackboneOptions(weights="glyphs"), "045f533708bc806a"),
+        (BackboneOptions(weights="glyphs", dilated=True), "fbdf5d695eeba77b"),
+        (BackboneOptions(weights="glyphs", feature=0, average=2), "81d818445429f2db-2"),
+    ],
+)
+def test_what_was_stored_of_plain_resnets_stays_valid(options: BackboneOptions, identity: str) -> None:
+    assert Backbone(options).identity == identity
+
+
+def test_a_name_that_is_not_that_of_the_weights_is_an_error(tmp_path: Path) -> None:
+    path = Backbone(SMALL).save(tmp_path / "small.safetensors")
+    with pytest.raises(WeightsError, match=r"small\.safetensors holds weights of 'test_resnet'.*name is 'resnet18'"):
+        Backbone(BackboneOptions(name="resnet18", weights=str(path)))
+    for name in (BackboneOptions.name, "test_resnet", "test_resnet.r160_in1k"):
+        assert Backbone(BackboneOptions(name=name, weights=str(path))).channels == Backbone(SMALL).channels
 
 
 def test_errors_name_the_file_and_the_remedy(tmp_path: Path) -> None:

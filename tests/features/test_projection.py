@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from whenwhere.features.projection import Projection
+from whenwhere.features.projection import Projection, ProjectionError
 
 
 def planted(count: int = 4000) -> torch.Tensor:
@@ -38,5 +38,17 @@ def test_each_cell_is_projected_alone_and_memory_is_contiguous() -> None:
 
 
 def test_too_few_vectors_is_an_error() -> None:
-    with pytest.raises(ValueError, match="more than 8 vectors, got 5"):
+    with pytest.raises(ProjectionError, match="more than 8 vectors, got 5"):
         Projection.fit(torch.randn(5, 10), 8)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_fewer_directions_than_components_is_an_error(noise: float) -> None:
+    """Static clips: the same vectors again and again, up to what arithmetic does to them."""
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randn(20, 64, generator=generator).repeat(10, 1)
+    cells += noise * torch.randn(200, 64, generator=generator)
+    with pytest.raises(ProjectionError, match=r"32 components .* vary in 19 directions only.*data\.components 19"):
+        Projection.fit(cells, 32)
+    new = torch.randn(50, 64, 1, 1, generator=generator)
+    assert Projection.fit(cells, 19)(new).abs().max() < 100

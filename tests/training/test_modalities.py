@@ -69,7 +69,16 @@ def test_a_run_trains_and_is_loaded_again(manifest: Path, tmp_path: Path, modali
     train(config, data, tmp_path, quiet=True)
     network, record = load_model(tmp_path)
     assert record.config.backbone.in_channels == channels
-    assert network({name: data.test[0][name][None] for name in ("frames" if trainable else "features",)}).logits.shape
+    kind = "frames" if trainable else "features"
+    seen = data.test[0][kind][None]
+    logits = network({kind: seen}).logits
+    assert logits.shape == (1, 2)
+    assert logits.isfinite().all()
+    frames = build_data(config_for(manifest, "rgb", trainable), quiet).test[0][kind][None]
+    if trainable and modality == "flow":
+        assert (seen.shape[2], frames.shape[2]) == (10, 3)
+    else:
+        assert not torch.allclose(logits, network({kind: frames}).logits, atol=1e-4), "what is looked at matters"
     if modality == "flow":
         with pytest.raises(CheckpointError, match="trained on optical flow, which a video alone does not have"):
             load(tmp_path)

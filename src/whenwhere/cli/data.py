@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from whenwhere.cli.common import FAILED, add_config, make_parser, parsed_config, report_broken, say
 
 if TYPE_CHECKING:
+    from whenwhere.features.store import FeatureStore
     from whenwhere.structures import Clip
 
 
@@ -170,15 +171,33 @@ def features_command(arguments: list[str]) -> int:
     reader = InputReader(parsed.modality, DynamicImageOptions(**parsed.dynamic.as_dict()))
     backbone = Backbone(BackboneOptions(**{**parsed.backbone.as_dict(), "in_channels": reader.channels}))
     if parsed.verify:
-        spec = feature_spec(backbone, parsed.frames, parsed.precision, parsed.fps, reader)
-        damaged = FeatureStore(parsed.out, spec).verify()
-        for entry in damaged:
-            say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
-        say(f"{len(damaged)} damaged")
-        return FAILED if damaged else 0
+        return _verify(
+            FeatureStore(parsed.out, feature_spec(backbone, parsed.frames, parsed.precision, parsed.fps, reader))
+        )
     clips = _shard(read_clips(parsed.data), parsed.shard)
-
+    if not clips:
+        say(f"no clips in shard {parsed.shard}: nothing to do")
+        return 0
     result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps, reader)
     report_broken(result.broken)
     say(f"{len(result.kept)} clips in {parsed.out}")
     return 0
+
+
+def _verify(store: FeatureStore) -> int:
+    """Check every entry of a store; say which are damaged, and the way out."""
+    if not len(store):
+        say(
+            f"nothing to check: {store.folder.parent} holds no features of this backbone, modality, sampling and "
+            "precision; give --out and the options they were made with"
+        )
+        return FAILED
+    damaged = store.verify()
+    for entry in damaged:
+        say(f"damaged: {entry.part}, {entry.size} bytes from {entry.offset}")
+    say(f"{len(store)} entries checked, {len(damaged)} damaged")
+    for part in sorted({store.folder / entry.part for entry in damaged}):
+        say(f"delete {part} and {part.with_suffix('.jsonl').name} beside it")
+    if damaged:
+        say("then run this again without --verify: the clips that were in there are computed anew")
+    return FAILED if damaged else 0

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from whenwhere._torchvision import ensure_torchvision
-from whenwhere.errors import WhenwhereError
+from whenwhere.features.surgery import (
+    batch_norms_but_the_first,
+    dilate_last_stage,
+    first_convolution,
+    moved,
+    stride_in_first_convolution,
+    widen,
+)
+from whenwhere.features.weight_files import WeightsError, fit_weights, input_channels, read_weights
 from whenwhere.files import whole_file
 from whenwhere.video.transforms import Preprocessing
 
 GLYPH_WEIGHTS = Path(__file__).parent / "weights" / "glyph_resnet.safetensors"
-
-
-class WeightsError(WhenwhereError):
-    """Weights that are missing, unreadable or of another model; says which file to supply."""
+_PLAIN_RESNET = re.compile(r"(test_)?resnet\d*d?(\..+)?")
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class BackboneOptions:
         name: any timm model that gives feature maps. timm has no BN-Inception (11.3 million parameters), the network of
             TSN, TRN and UntrimmedNet; ``inception_v3`` stands in for it: the same authors' next version, with batch
             normalisation after every convolution too, and weights that are maintained; but 23.8 million parameters,
-            and made for inputs of 299 pixels (at 224 its last map is 5 x 5, not 7 x 7).
+            and made for inputs of 299 pixels (at 224 its last map is 5 x 5, not 7 x 7). A weights file that names its
+            architecture needs no name here; one that differs is an error.
         weights: ``hub``: timm's own pretrained weights (needs network or its cache); ``glyphs``: the small
             network that ships with the package, for the rendered data; ``random``; or the path of a
             safetensors file or a state dict (.pt, .pth).
@@ -45,7 +53,7 @@ class BackboneOptions:
         average: side, in cells, of the squares over which that map is averaged; early maps, which look at little of the
             frame around each cell, are finer than need be.
         size: side of the square input in pixels; None: what belongs to the weights.
-        resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre).
+        resize: ``squash`` (whole frame, as the paper) or ``crop`` (centre, of the share that belongs to the weights).
         frame_size: width and height in pixels to which frames are brought first; None: left as they are.
         trainable: fine-tune it with the head instead of keeping it frozen.
         partial_bn: of a trainable backbone only the first batch norm learns and follows its batches; all others keep
@@ -79,40 +87,54 @@ class Backbone(nn.Module):
     Shape:
         `(N, 3, size, size)` normalised frames, or `(N, 2 L, size, size)` stacks of optical flow, to `(N, C, H, W)`.
 
+    Args:
+        options: which network.
+        metadata: of a backbone whose weights are loaded afterwards: what that one's :attr:`metadata` was. Then
+            ``options.weights`` are not read; they may be gone.
+
     Attributes:
+        metadata: what the weights say of themselves: architecture, mean, deviation, size of their input and the like.
         preprocessing: what the weights expect of their input.
         channels: C.
-        identity: hash of architecture, weights and preprocessing, for caches and run records.
     """
 
-    def __init__(self, options: BackboneOptions | None = None) -> None:
+    def __init__(self, options: BackboneOptions | None = None, metadata: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.options = options = options or BackboneOptions()
-        if options.weights == "glyphs":
+        if metadata is not None:
+            options = replace(options, weights="random")
+        elif options.weights == "glyphs":
             options = replace(options, weights=str(GLYPH_WEIGHTS))
-        local = None if options.weights in ("hub", "random") else _read_local(Path(options.weights))
-        self.metadata = metadata = local[1] if local else {}
+        local = None if options.weights in ("hub", "random") else read_weights(Path(options.weights))
+        said = dict(metadata or {}) if local is None else local[1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # so that random weights are the same when a run is loaded again
-            self.model = _create(options, metadata)
-        name, first = _first_convolution(self.model)
-        ready = local is not None and _input_channels(local[0], name) == options.in_channels
+            self.model = _create(options, said)
+        name, first = first_convolution(self.model)
+        ready = local is not None and input_channels(local[0], name) == options.in_channels
         if options.in_channels != 3 and ready:  # saved by a training on flow
-            _widen(first, options.in_channels)
+            widen(first, options.in_channels)
         if local:
-            _load(self.model, local[0], options)
+            fit_weights(self.model, local[0], options.weights, said.get("architecture", options.name))
         if options.in_channels != 3 and not ready:
-            _widen(first, options.in_channels)
-        self.preprocessing = _preprocessing(options, metadata, self.model)
+            widen(first, options.in_channels)
+        self.metadata = _described(options, said, self.model)
+        self.preprocessing = _preprocessing(options, self.metadata)
         self.channels: int = self.model.feature_info.channels()[-1]
-        self.identity = _identity(self.model, self.preprocessing)
-        self._kept_norms = _batch_norms_but_the_first(self.model, options.name) if options.partial_bn else []
+        self._kept_norms = batch_norms_but_the_first(self.model, options.name) if options.partial_bn else []
         for norm in self._kept_norms:
             norm.requires_grad_(False)
-        if options.average > 1:
-            self.identity += f"-{options.average}"
         if not options.trainable:
             self.requires_grad_(False).eval()
+
+    @property
+    def identity(self) -> str:
+        """Hash of architecture, weights and preprocessing as they are now, for caches and run records.
+
+        It reads all the weights, a fifth of a second for a ResNet-50: ask once for a set of clips.
+        """
+        digest = _identity(self.model, self.preprocessing, self.metadata)
+        return f"{digest}-{self.options.average}" if self.options.average > 1 else digest
 
     def train(self, mode: bool = True) -> Backbone:
         """A frozen backbone stays in evaluation mode, so its batch statistics do not drift; so do norms that are."""
@@ -123,7 +145,7 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         if self.options.dilated:
-            frames = _moved(frames, self.model.feature_info.reduction()[-1] // 4)
+            frames = moved(frames, self.model.feature_info.reduction()[-1] // 4)
         features = self.model(frames)[-1]
         side, (height, width) = self.options.average, features.shape[-2:]
         if height % side or width % side:
@@ -133,54 +155,23 @@ class Backbone(nn.Module):
     def save(self, path: str | Path) -> Path:
         """Write weights and what they expect of their input, to be read again as ``BackboneOptions.weights``."""
         path = Path(path)
-        known = {
-            "architecture": self.options.name,
-            "mean": json.dumps(self.preprocessing.mean),
-            "std": json.dumps(self.preprocessing.std),
-            "input_size": str(self.preprocessing.size),
-        }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.model.state_dict().items()}
         with whole_file(path) as partial:
-            save_file(tensors, str(partial), {**known, **self.metadata, "input_size": known["input_size"]})
+            save_file(tensors, str(partial), {**self.metadata, "input_size": str(self.preprocessing.size)})
         return path
-
-
-def _moved(frames: Tensor, pixels: int) -> Tensor:
-    """Frames moved right and down, their border repeated where they leave a gap.
-
-    A dilated stage puts the features of a coarse cell into the first of the two cells that share its place, a quarter
-    of a coarse cell before its middle: cells of 8 pixels have their middles at 4, 12, ..., cells of 4 pixels at 2, 6,
-    ... Moved by that much, every fine cell has the features of what lies around its own middle.
-    """
-    return F.pad(frames, (pixels, 0, pixels, 0), mode="replicate")[..., : frames.shape[-2], : frames.shape[-1]]
-
-
-def _read_local(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    if not path.is_file():
-        raise WeightsError(
-            f"weights file not found: {path}. Give a safetensors file or a state dict, or 'hub' to download."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(str(path), framework="pt") as file:
-                metadata = dict(file.metadata() or {})
-            return load_file(str(path)), metadata
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(
-            f"cannot read weights from {path}: {error}. Expected safetensors or a state dict."
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict (a mapping of names to tensors)")
-    return state, {}
 
 
 def _create(options: BackboneOptions, metadata: dict[str, str]) -> Any:
     ensure_torchvision()
     import timm
 
-    name = metadata.get("architecture", options.name) if options.weights != "hub" else options.name
+    name = metadata.get("architecture", options.name)
+    given = options.name.split(".")[0]
+    if given not in (BackboneOptions.name, name.split(".")[0]):
+        raise WeightsError(
+            f"{options.weights} holds weights of {name!r}, but backbone.name is {options.name!r}; leave the name out "
+            "or give other weights"
+        )
     arguments: dict[str, Any] = json.loads(metadata.get("arguments", "{}"))
     feature = int(metadata.get("out_index", options.feature)) if options.feature == -1 else options.feature
     try:
@@ -195,112 +186,55 @@ def _create(options: BackboneOptions, metadata: dict[str, str]) -> Any:
             f"network, download them elsewhere and pass the file: --backbone.weights {name}.safetensors"
         ) from error
     if "first 1x1" in metadata.get("stride", ""):
-        _stride_in_first_convolution(model)
+        stride_in_first_convolution(model)
     if options.dilated:
-        _dilate_last_stage(model, name)
+        dilate_last_stage(model, name)
     return model
 
 
-def _batch_norms_but_the_first(model: nn.Module, name: str) -> list[nn.Module]:
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    norms: list[nn.Module] = [module for module in model.modules() if isinstance(module, kinds)]
-    if not norms:
-        raise WeightsError(f"backbone.partial_bn is for networks with batch norm; {name} has none: leave it out")
-    return norms[1:]
+def _described(options: BackboneOptions, said: dict[str, str], model: Any) -> dict[str, str]:
+    """What weights say of themselves, and where they do not what timm says of its own.
 
-
-def _stride_in_first_convolution(model: nn.Module) -> None:
-    """Move a bottleneck's stride to its first 1 x 1 convolution, as in the original Caffe ResNets."""
-    for module in model.modules():
-        first, second = getattr(module, "conv1", None), getattr(module, "conv2", None)
-        bottleneck = isinstance(getattr(module, "conv3", None), nn.Conv2d)
-        if bottleneck and isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d) and second.stride == (2, 2):
-            first.stride, second.stride = (2, 2), (1, 1)
-
-
-def _dilate_last_stage(model: nn.Module, name: str) -> None:
-    """Take the stride out of the last stage of a ResNet; what comes after it looks as much farther apart.
-
-    Every other cell of the new map is exactly a cell of the old one: each of its sums is over the same terms.
-    """
-    from timm.layers import AvgPool2dSame
-
-    last, stage = list(model.named_children())[-1]
-    strided = [conv for conv in stage.modules() if isinstance(conv, nn.Conv2d) and conv.stride == (2, 2)]
-    if not last.startswith("layer") or not strided:
-        raise WeightsError(
-            f"backbone.dilated takes the stride out of a ResNet's stage; the last one of {name!r}, {last!r}, has none. "
-            "Leave it out or choose another backbone.feature"
-        )
-    dilation = (1, 1)
-    for path, module in list(stage.named_modules()):
-        if isinstance(module, nn.AvgPool2d):
-            parent, _, child = path.rpartition(".")
-            same = AvgPool2dSame(module.kernel_size, 1, ceil_mode=True, count_include_pad=False)
-            setattr(stage.get_submodule(parent), child, same)
-        elif isinstance(module, nn.Conv2d):
-            shortcut = "downsample" in path
-            if module.stride == (2, 2):
-                module.stride, dilation = (1, 1), dilation if shortcut else (2, 2)
-            elif module.kernel_size != (1, 1):
-                module.dilation = dilation
-                module.padding = tuple(d * (k // 2) for d, k in zip(dilation, module.kernel_size, strict=True))
-
-
-def _load(model: nn.Module, state: dict[str, Tensor], options: BackboneOptions) -> None:
-    state = {name.removeprefix("module."): value.float() for name, value in state.items()}
-    missing = [
-        name
-        for name, value in model.state_dict().items()
-        if not name.endswith("num_batches_tracked") and (name not in state or state[name].shape != value.shape)
-    ]
-    if missing:
-        raise WeightsError(
-            f"{options.weights} does not fit {options.name}: {len(missing)} tensors are absent or of another shape, "
-            f"first {missing[0]!r}. Expected the key names of timm's {options.name}."
-        )
-    model.load_state_dict(state, strict=False)
-
-
-def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    return next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-
-
-def _input_channels(state: dict[str, Tensor], convolution: str) -> int | None:
-    weight = state.get(f"{convolution}.weight", state.get(f"module.{convolution}.weight"))
-    return None if weight is None or weight.ndim != 4 else weight.shape[1]
-
-
-def _widen(convolution: nn.Conv2d, channels: int) -> None:
-    """Give a convolution of RGB ``channels`` inputs; each has the mean of the three kernels.
-
-    The cross-modality initialisation of TSN (Wang et al. 2016, Sec. 3.2; tsn-pytorch, ``_construct_flow_model``).
-    """
-    mean = convolution.weight.detach().mean(dim=1, keepdim=True)
-    convolution.weight = nn.Parameter(mean.repeat(1, channels, 1, 1))
-    convolution.in_channels = channels
-
-
-def _preprocessing(options: BackboneOptions, metadata: dict[str, str], model: Any) -> Preprocessing:
-    """Mean, deviation and size from the weights' own record; timm's for its hub weights.
-
-    Of flow, as tsn-pytorch: mean 0.5, no motion, and the mean of the deviations of RGB.
+    How frames are resized timm says for its hub weights, and for files that say nothing; what a file with a mean of its
+    own does not say was done the usual way, and random weights ask for nothing.
     """
     config = getattr(model, "pretrained_cfg", None) or {}
+    known = {
+        "architecture": options.name,
+        "mean": json.dumps(config.get("mean") or Preprocessing.mean),
+        "std": json.dumps(config.get("std") or Preprocessing.std),
+        "input_size": str((config.get("input_size") or (3, 224, 224))[-1]),
+    }
+    if options.weights != "random" and "mean" not in said:
+        known |= {name: str(config[name]) for name in ("interpolation", "crop_pct") if config.get(name)}
+    return {**known, **said}
 
-    def numbers(name: str) -> tuple[float, ...]:
-        values = json.loads(metadata[name]) if name in metadata else config.get(name)
-        return tuple(float(value) for value in values or getattr(Preprocessing, name))
 
-    mean, std = numbers("mean"), numbers("std")
+def _preprocessing(options: BackboneOptions, metadata: dict[str, str]) -> Preprocessing:
+    """What the weights expect.
+
+    Of flow, as tsn-pytorch: mean 0.5, no motion, the mean of the deviations of RGB, and resized the usual way.
+    """
+    mean, std = (tuple(float(value) for value in json.loads(metadata[name])) for name in ("mean", "std"))
+    size = options.size or int(metadata["input_size"])
     flow = options.in_channels != 3
     if flow and len(std) != options.in_channels:
         mean, std = (0.5,) * options.in_channels, (sum(std) / len(std),) * options.in_channels
-    size = options.size or int(metadata.get("input_size", (config.get("input_size") or (3, 224, 224))[-1]))
-    return Preprocessing(size=size, resize=options.resize, frame_size=options.frame_size, mean=mean, std=std, flow=flow)
+    bicubic = not flow and metadata.get("interpolation") == "bicubic"
+    centre = not flow and options.resize == "crop" and "crop_pct" in metadata
+    return Preprocessing(
+        size=size,
+        resize=options.resize,
+        resize_short=math.floor(size / float(metadata["crop_pct"])) if centre else None,  # rounded as timm does
+        frame_size=options.frame_size,
+        mean=mean,
+        std=std,
+        interpolation="bicubic" if bicubic else "bilinear",
+        flow=flow,
+    )
 
 
-def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
+def _identity(model: Any, preprocessing: Preprocessing, metadata: Mapping[str, str]) -> str:
     known = asdict(preprocessing)
     for option in ("frame_size", "flow"):
         if not known[option]:
@@ -314,4 +248,10 @@ def _identity(model: nn.Module, preprocessing: Preprocessing) -> str:
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     digest.update("".join(str(conv.stride) for conv in convolutions).encode())
     digest.update("".join(str(conv.dilation) for conv in convolutions if conv.dilation != (1, 1)).encode())
+    name = metadata["architecture"]
+    if not _PLAIN_RESNET.fullmatch(name):
+        # Others may keep all their stages wherever the map is taken, or share their tensors with networks that pad or
+        # activate otherwise. Of plain ResNets tensors and strides tell everything.
+        said = (name.split(".")[0], model.feature_info.module_name()[-1], metadata.get("arguments", ""))
+        digest.update(json.dumps(said).encode())
     return digest.hexdigest()[:16]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from whenwhere.datasets.integrity import ContentHashes
 from whenwhere.datasets.loader import Maps
@@ -16,7 +17,7 @@ from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.features.store import FeatureStore, Precision, StoreSpec, StoreWriter
 from whenwhere.structures import Clip
-from whenwhere.video import InputReader, VideoError, clip_sampler
+from whenwhere.video import InputReader, Preprocessing, VideoError, clip_sampler
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
@@ -66,14 +67,36 @@ class ClipFeatures:
         return self.features.load() if isinstance(self.features, StoredFeatures) else self.features
 
 
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In evaluation mode, and then each part in the mode it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 @torch.inference_mode()
-def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | None = None, batch: int = 32) -> Tensor:
-    """Features `(T, C, H, W)` of frames as read `(T, 3 or 2 L, height, width)` uint8, on the backbone's device."""
-    device = next(backbone.parameters()).device
+def frame_features(
+    pixels: Tensor,
+    backbone: Backbone,
+    projection: Projection | None = None,
+    batch: int = 32,
+    preprocessing: Preprocessing | None = None,
+) -> Tensor:
+    """Features `(T, C, H, W)` of frames as read `(T, 3 or 2 L, height, width)` uint8, on the backbone's device.
+
+    The backbone is in evaluation mode meanwhile, so each frame is seen alone. ``preprocessing`` replaces its own.
+    """
+    device, preprocessing = next(backbone.parameters()).device, preprocessing or backbone.preprocessing
     parts = []
-    for chunk in pixels.split(batch):
-        part = backbone(backbone.preprocessing(chunk).to(device))
-        parts.append(projection(part) if projection else part)
+    with _evaluating(backbone):
+        for chunk in pixels.split(batch):
+            part = backbone(preprocessing(chunk).to(device))
+            parts.append(projection(part) if projection else part)
     return torch.cat(parts)
 
 
@@ -112,7 +135,7 @@ def extract(
         reader: what is looked at; None: frames.
 
     Raises:
-        VideoError: not one clip can be read.
+        VideoError: not one clip can be read, or there are none.
     """
     sampler, reader = clip_sampler(frames, fps), reader or InputReader()
 
@@ -143,6 +166,8 @@ def _each(
     progress: Progress | None,
 ) -> Iterator[tuple[int, Result]]:
     """Index and result of every clip that can be read; the others go to ``broken``."""
+    if not clips:
+        raise VideoError("there are no clips to compute features of")
     for index, clip in enumerate(clips):
         try:
             yield index, work(clip)
@@ -198,16 +223,30 @@ def fit_projection(
     fps: float | None = None,
     reader: InputReader | None = None,
 ) -> Projection:
-    """Fit a :class:`Projection` on four frames of up to ``most_clips`` of these (training) clips.
+    """Fit a :class:`Projection` on four of the frames of up to ``most_clips`` of these (training) clips.
 
     Args:
         frames, folder, precision, fps, reader: as :func:`extract`; with a store its features are used, and made where
             missing.
+
+    Raises:
+        ProjectionError: the clips differ in fewer directions than there are ``components``.
     """
     order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))[:most_clips].tolist()
     chosen = [clips[index] for index in order]
-    read = frames if folder else 4
-    features = extract(chosen, backbone, None, read, folder, precision, progress, fps, reader).features
-    picked = torch.linspace(0, features.shape[1] - 1, min(4, features.shape[1])).long()
-    cells = [features[index][picked].float().permute(0, 2, 3, 1).flatten(0, 2) for index in range(len(features))]
-    return Projection.fit(torch.cat(cells), components)
+    if folder:
+        stored = extract(chosen, backbone, None, frames, folder, precision, progress, fps, reader).features
+        maps = [stored[index][_four(stored.shape[1])] for index in range(len(stored))]
+    else:
+        sampler, reader = clip_sampler(frames, fps), reader or InputReader()
+
+        def features_of(clip: Clip) -> Tensor:
+            pixels = reader(reader.file(clip), sampler).pixels  # all of them, so that they are those a store would have
+            return frame_features(pixels[_four(len(pixels))], backbone).half().cpu()
+
+        maps = [done for _, done in _each(chosen, features_of, [], progress)]
+    return Projection.fit(torch.cat([each.float().permute(0, 2, 3, 1).flatten(0, 2) for each in maps]), components)
+
+
+def _four(frames: int) -> Tensor:
+    return torch.linspace(0, frames - 1, min(4, frames)).long()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from whenwhere.errors import WhenwhereError
-from whenwhere.features.backbone import Backbone
+from whenwhere.features.backbone import Backbone, WeightsError
 from whenwhere.features.projection import Projection
 from whenwhere.models import METHODS, Network
 from whenwhere.training.config import TrainConfig
@@ -36,21 +36,26 @@ class ModelRecord:
         config: the run's.
         classes: names in the order of the logits.
         channels: C that the head gets.
-        backbone_identity: hash of the frozen backbone's weights, empty without one.
+        backbone_identity: hash of the backbone's weights when training began, empty without one.
+        backbone_metadata: what the weights that a trainable backbone started from say of themselves, so that the run is
+            loaded without them; empty for a frozen one, which is read from its own file.
     """
 
     config: TrainConfig
     classes: tuple[str, ...]
     channels: int
     backbone_identity: str = ""
+    backbone_metadata: Mapping[str, str] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, str]:
+        tuned = {"backbone_metadata": json.dumps(self.backbone_metadata)} if self.backbone_metadata else {}
         return {
             "format": "whenwhere 1",
             "config": self.config.to_json(),
             "classes": json.dumps(self.classes),
             "channels": str(self.channels),
             "backbone_identity": self.backbone_identity,
+            **tuned,
         }
 
     @classmethod
@@ -60,6 +65,7 @@ class ModelRecord:
             tuple(json.loads(metadata["classes"])),
             int(metadata["channels"]),
             metadata["backbone_identity"],
+            json.loads(metadata.get("backbone_metadata", "{}")),
         )
 
 
@@ -103,13 +109,8 @@ def load_model(run: str | Path) -> tuple[Network, ModelRecord]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise CheckpointError(f"{path} is not a model of this package: {type(error).__name__}: {error}") from error
-    backbone = Backbone(record.config.backbone) if record.backbone_identity else None
+    backbone = _backbone(record, path) if record.backbone_identity else None
     trainable = record.config.backbone.trainable
-    if backbone and not trainable and backbone.identity != record.backbone_identity:
-        raise CheckpointError(
-            f"{path} was trained on other backbone weights than {record.config.backbone.weights} holds now; "
-            "supply the original file"
-        )
     projection = Projection(*tensors["projection.matrix"].shape) if "projection.matrix" in tensors else None
     network = Network(build_head(record.config, record.channels, len(record.classes)), backbone, projection)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
@@ -117,6 +118,28 @@ def load_model(run: str | Path) -> tuple[Network, ModelRecord]:
     if absent or unexpected:
         raise CheckpointError(f"{path} does not fit its own configuration: {(absent + unexpected)[0]!r}")
     return network.eval(), record
+
+
+def _backbone(record: ModelRecord, path: Path) -> Backbone:
+    """A frozen one from its own file; a trainable one to load the checkpoint into, without what it started from."""
+    options = record.config.backbone
+    if not options.trainable:
+        backbone = Backbone(options)
+        if backbone.identity != record.backbone_identity:
+            raise CheckpointError(
+                f"{path} was trained on other backbone weights than {options.weights} holds now, or on frames "
+                "resized otherwise than they ask for; supply the original file, or train it again"
+            )
+        return backbone
+    if record.backbone_metadata:
+        return Backbone(options, record.backbone_metadata)
+    try:
+        return Backbone(options)
+    except WeightsError as error:
+        raise CheckpointError(
+            f"{path} does not say what its backbone is like, as runs saved now do, so the weights it started from are "
+            f"needed too: {error}"
+        ) from error
 
 
 def save_state(folder: Path, network: Network, state: dict[str, Any]) -> None:

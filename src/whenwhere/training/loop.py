@@ -62,7 +62,8 @@ class Run:
     ) -> None:
         self.config, self.data, self.out, self.fabric, self.bare = config, data, out, fabric, network
         identity = data.backbone.identity if data.backbone else ""
-        self.record = ModelRecord(config, data.classes, data.channels, identity)
+        tuned = data.backbone.metadata if data.backbone and config.backbone.trainable else {}
+        self.record = ModelRecord(config, data.classes, data.channels, identity, tuned)
         self.loss: LossOptions = config.loss.resolved(config.model.variant)
         optimizer = make_optimizer(parameter_groups(network, config.fit), config.fit)
         self.network, self.optimizer = fabric.setup(network, optimizer)
