@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.datasets.synthetic import SyntheticOptions
@@ -21,9 +20,8 @@ from whenwhere.models import (
     TSNOptions,
     UntrimmedNetOptions,
 )
+from whenwhere.training.options import options_from
 from whenwhere.video import DynamicImageOptions, InputReader, Modality
-
-Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,7 @@ def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig
     """A configuration with some options changed, named as on the command line: ``{"model.hidden": 16}``.
 
     Raises:
-        ValueError: an unknown option or method; the message lists the valid ones.
+        ValueError: an unknown option, or a value it cannot have; the message lists the valid ones.
     """
     values = dataclasses.asdict(config)
     for key, value in changes.items():
@@ -238,9 +236,6 @@ def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig
             valid = ", ".join(sorted(place)) if isinstance(place, dict) and place else ", ".join(sorted(values))
             raise ValueError(f"unknown option {key!r}; valid ones there are {valid}")
         place[last] = value
-    methods = typing.get_args(typing.get_type_hints(TrainConfig)["method"])
-    if values["method"] not in methods:
-        raise ValueError(f"unknown method {values['method']!r}; valid ones are {', '.join(methods)}")
     return options_from(TrainConfig, values)
 
 
@@ -250,17 +245,3 @@ def flat_options(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flat_options(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:
-    """Build nested options from a mapping; unknown keys are errors that list the valid ones."""
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ValueError(f"unknown option {where}{unknown[0]!r}; valid ones are {', '.join(sorted(hints))}")
-    built: dict[str, Any] = {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
-            value = options_from(typing.cast(type, hints[name]), value, f"{where}{name}.")
-        built[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**built)
