@@ -151,6 +151,16 @@ def test_the_modality_sets_the_channels_of_the_backbone() -> None:
         TrainConfig(data=DataOptions(source="synthetic", modality="dynamic"))
 
 
+def test_mosaics_of_flow_are_not_mirrored() -> None:
+    """Mirrored motion has the opposite sign, which mirrored features have not."""
+    mirrored = DataOptions(source="mosaic", modality="flow", mosaic=MosaicOptions(mirror=True))
+    with pytest.raises(ValueError, match=r"data\.mosaic\.mirror is not for data\.modality flow"):
+        TrainConfig(data=mirrored)
+    TrainConfig(data=replace(mirrored, modality="rgb"))
+    TrainConfig(data=replace(mirrored, mosaic=MosaicOptions()))
+    TrainConfig(data=replace(mirrored, source="videos"))
+
+
 def read(recipe: Path) -> TrainConfig:
     parser = make_parser("train")
     add_config(parser)

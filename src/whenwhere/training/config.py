@@ -197,6 +197,11 @@ class TrainConfig:
         modality, source = self.data.modality, self.data.source
         if modality != "rgb" and source not in ("videos", "mosaic"):
             raise ValueError(f"data.modality {modality} is for videos and mosaics; data.source is {source}")
+        if modality == "flow" and source == "mosaic" and self.data.mosaic.mirror:
+            raise ValueError(
+                "data.mosaic.mirror is not for data.modality flow: features of mirrored flow are of another motion; "
+                "leave it out"
+            )
         channels = self.data.reader.channels
         if self.backbone.in_channels == BackboneOptions.in_channels != channels:
             object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, in_channels=channels))
