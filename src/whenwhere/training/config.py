@@ -38,8 +38,10 @@ class DataOptions:
         frames: T, frames the model sees of a clip.
         eval_frames: T in validation, test and use, where it differs from training, for ``videos``; None: ``frames``.
         fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the
-            middle; None: T over the clip's whole length.
-        stored_frames: frames kept of each clip; training draws T of them. None: the greater T, for mosaics 24.
+            middle; None: T over the clip's whole length. A frozen backbone starts at random only among
+            ``stored_frames``.
+        stored_frames: frames kept of each clip for a frozen backbone; training draws T of them, so with more than T
+            every epoch sees others. None: the greater T, so that every epoch sees the same frames; for mosaics 24.
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
         split_seed: of that draw.
