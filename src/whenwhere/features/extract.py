@@ -73,7 +73,7 @@ def frame_features(pixels: Tensor, backbone: Backbone, projection: Projection | 
     parts = []
     for chunk in pixels.split(batch):
         part = backbone(backbone.preprocessing(chunk).to(device))
-        parts.append(projection(part) if projection else part)
+        parts.append(projection(part.to(projection.mean.device)) if projection else part)
     return torch.cat(parts)
 
 
