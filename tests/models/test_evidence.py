@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -151,3 +153,22 @@ def test_the_profile_of_maps_is_each_frames_share() -> None:
     share = lone / (lone + 3)
     torch.testing.assert_close(temporal_profile(maps), torch.tensor([[0, share, 0, 1 - share], [0.25] * 4]))
     torch.testing.assert_close(temporal_profile(maps * 1e-20), temporal_profile(maps))
+
+
+class Watched(FrameAverage):
+    """Notes whether cuDNN is in use, forwards and backwards."""
+
+    def forward(self, features: torch.Tensor) -> AttentionOutput:
+        self.cudnn = [torch.backends.cudnn.enabled]
+        output = super().forward(features)
+        output.logits.register_hook(lambda _: self.cudnn.append(torch.backends.cudnn.enabled))
+        return output
+
+
+@pytest.mark.parametrize("explain", [class_evidence, grad_cam])
+def test_gradients_do_without_cudnn_whose_lstm_has_none_in_evaluation(explain: Callable[..., object]) -> None:
+    head = Watched(6, 2).eval()
+    before = torch.backends.cudnn.enabled
+    explain(head, torch.randn(2, 3, 6, 4, 5), torch.tensor([0, 1]))
+    assert head.cudnn == [False, False]
+    assert torch.backends.cudnn.enabled == before is True

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import typing
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from whenwhere.cli.common import add_config, make_parser, parsed_config
+from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.models import METHODS
 from whenwhere.training.checkpoint import build_head
@@ -42,6 +44,65 @@ def test_a_written_recipe_is_read_as_the_same_configuration(tmp_path: Path) -> N
 def test_unknown_keys_are_errors_that_list_the_valid_ones() -> None:
     with pytest.raises(ValueError, match=r"fit\.'epoch'; valid ones are accumulate, .*epochs"):
         options_from(TrainConfig, {"fit": {"epoch": 3}})
+
+
+def choices(hint: Any) -> tuple[Any, ...]:
+    """Of a Literal, or of one that may be None as well."""
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    return next((found for one in typing.get_args(hint) if (found := choices(one))), ())
+
+
+def literals(cls: type, prefix: str = "") -> dict[str, tuple[Any, ...]]:
+    """Every option with a list of valid values, however deep, by its name on the command line."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if is_dataclass(hint):
+            found |= literals(hint, f"{prefix}{name}.")
+        elif choices(hint):
+            found[prefix + name] = choices(hint)
+    return found
+
+
+LITERALS = literals(TrainConfig)
+
+
+def test_options_with_a_list_of_valid_values_are_found() -> None:
+    assert {"method", "model.order", "model.mask_scale", "loss.form", "fit.schedule", "data.precision"} < set(LITERALS)
+
+
+@pytest.mark.parametrize("option", LITERALS)
+def test_misspelt_values_are_errors_that_list_the_valid_ones(option: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option} must be one of {', '.join(LITERALS[option])}.*'diference'"):
+        with_options(TrainConfig(), {option: "diference"})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "valid"),
+    [
+        ("fit.epochs", "3", "a whole number"),
+        ("fit.epochs", 3.0, "a whole number"),
+        ("fit.epochs", True, "a whole number"),
+        ("fit.lr", "1e-3", r"a number \(1e-3 is written 1\.0e-3 in YAML\)"),
+        ("fit.patience", "never", "a whole number or null"),
+        ("fit.epochs", None, "a whole number"),
+        ("model.spatial", "no", "true or false"),
+        ("data.path", 3, "text or null"),
+        ("data.mosaic.action_frames", [2, 4, 6], r"tuple\[int, int\]"),
+        ("data.mosaic.train_grid", 2, r"tuple\[int, int\] or null"),
+        ("fit.milestones", [1.5], r"tuple\[int, \.\.\.\]"),
+        ("model", "paper", "a mapping of options"),
+    ],
+)
+def test_values_of_another_type_are_errors_that_tell_the_type(option: str, value: Any, valid: str) -> None:
+    with pytest.raises(ValueError, match=rf"{option} must be {valid}, got"):
+        with_options(TrainConfig(), {option: value})
+
+
+def test_whole_numbers_lists_and_null_are_taken_where_they_fit() -> None:
+    changes = {"fit.lr": 1, "data.mosaic.train_grid": [3, 4], "fit.patience": None, "data.synthetic.tier": "B"}
+    config = with_options(TrainConfig(), changes)
+    assert (config.fit.lr, config.data.mosaic.train_grid, config.fit.patience) == (1, (3, 4), None)
 
 
 def test_bad_values_are_errors() -> None:
@@ -88,6 +149,16 @@ def test_the_modality_sets_the_channels_of_the_backbone() -> None:
         replace(flow, backbone=BackboneOptions(in_channels=8))
     with pytest.raises(ValueError, match=r"modality dynamic is for videos and mosaics; data\.source is synthetic"):
         TrainConfig(data=DataOptions(source="synthetic", modality="dynamic"))
+
+
+def test_mosaics_of_flow_are_not_mirrored() -> None:
+    """Mirrored motion has the opposite sign, which mirrored features have not."""
+    mirrored = DataOptions(source="mosaic", modality="flow", mosaic=MosaicOptions(mirror=True))
+    with pytest.raises(ValueError, match=r"data\.mosaic\.mirror is not for data\.modality flow"):
+        TrainConfig(data=mirrored)
+    TrainConfig(data=replace(mirrored, modality="rgb"))
+    TrainConfig(data=replace(mirrored, mosaic=MosaicOptions()))
+    TrainConfig(data=replace(mirrored, source="videos"))
 
 
 def read(recipe: Path) -> TrainConfig:

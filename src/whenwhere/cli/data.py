@@ -165,6 +165,7 @@ def features_command(arguments: list[str]) -> int:
     parser.add_argument("--verify", action="store_true", help="check what is there against its checksums instead")
     parsed = parser.parse_args(arguments)
     from whenwhere.datasets.manifest import read_clips
+    from whenwhere.features.device import on_best_device
     from whenwhere.features.extract import extract, feature_spec
     from whenwhere.features.store import FeatureStore
 
@@ -178,7 +179,10 @@ def features_command(arguments: list[str]) -> int:
     if not clips:
         say(f"no clips in shard {parsed.shard}: nothing to do")
         return 0
-    result = extract(clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps, reader)
+    with on_best_device(backbone):
+        result = extract(
+            clips, backbone, None, parsed.frames, parsed.out, parsed.precision, _every(20), parsed.fps, reader
+        )
     report_broken(result.broken)
     say(f"{len(result.kept)} clips in {parsed.out}")
     return 0

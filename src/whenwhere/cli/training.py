@@ -102,6 +102,7 @@ def evaluate_command(arguments: list[str]) -> int:
     from whenwhere.datasets.loader import Views
     from whenwhere.datasets.manifest import ManifestError
     from whenwhere.evaluate import EvaluationOptions
+    from whenwhere.features.device import best_device
     from whenwhere.training.checkpoint import load_model
     from whenwhere.training.data import build_data
 
@@ -111,6 +112,7 @@ def evaluate_command(arguments: list[str]) -> int:
         config = replace(config, data=replace(config.data, path=parsed.data))
         record = replace(record, config=config)
     data = build_data(config, say, network.projection, (parsed.split,))  # type: ignore[arg-type]
+    network.to(best_device())  # after the features: they are computed with its projection, on the processor
     if data.classes != record.classes:
         raise ManifestError(f"{parsed.model} knows the classes {record.classes}, the data has {data.classes}")
     if getattr(data, parsed.split) is None:

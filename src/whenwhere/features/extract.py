@@ -96,7 +96,7 @@ def frame_features(
     with _evaluating(backbone):
         for chunk in pixels.split(batch):
             part = backbone(preprocessing(chunk).to(device))
-            parts.append(projection(part) if projection else part)
+            parts.append(projection(part.to(projection.mean.device)) if projection else part)
     return torch.cat(parts)
 
 

@@ -44,7 +44,7 @@ def rendered_features(
     tensors = {name: torch.stack([item[name] for item in items]) for name in ("label", "active", "boxes")}
     tensors["active"] = tensors["active"].to(torch.uint8)
     tensors["features"] = torch.stack(
-        [frame_features(item["pixels"], backbone, projection, 256).half() for item in items]
+        [frame_features(item["pixels"], backbone, projection, 256).half().cpu() for item in items]
     )
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,5 +57,5 @@ def rendered_features(
 def rendered_projection(train: SyntheticDataset, backbone: Backbone, components: int, clips: int = 100) -> Projection:
     """A projection fitted on four frames of the first training clips, which are drawn like any others."""
     four = torch.linspace(0, train.options.frames - 1, 4).long()
-    some = [frame_features(train[index]["pixels"][four], backbone) for index in range(min(clips, len(train)))]
+    some = [frame_features(train[index]["pixels"][four], backbone).cpu() for index in range(min(clips, len(train)))]
     return Projection.fit(torch.cat(some).movedim(1, -1).flatten(0, 2), components)

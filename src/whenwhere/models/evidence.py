@@ -6,6 +6,8 @@ lie on the one that happens; evidence has.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -14,6 +16,13 @@ from torch.nn import functional as F
 
 from whenwhere.layers import power_mean
 from whenwhere.models.spatio_temporal_attention import AttentionOutput
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Gradients of a head in evaluation mode; cuDNN's recurrent layers have none there."""
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+        yield
 
 
 def class_evidence(head: nn.Module, features: Tensor, classes: Tensor) -> tuple[AttentionOutput, Tensor]:
@@ -33,7 +42,7 @@ def class_evidence(head: nn.Module, features: Tensor, classes: Tensor) -> tuple[
     Returns:
         Output and evidence `(B, T, H, W)`, positive where a cell speaks for the class.
     """
-    with torch.enable_grad():
+    with _gradients():
         features = features.detach().requires_grad_()
         output = head(features)
         chosen = torch.zeros_like(output.logits, dtype=torch.bool).scatter_(1, classes[:, None], True)
@@ -65,7 +74,7 @@ def grad_cam(
     """
     if pool not in ("frame", "clip"):
         raise ValueError(f"pool must be frame or clip, got {pool!r}")
-    with torch.enable_grad():
+    with _gradients():
         features = features.detach().requires_grad_()
         output = head(features)
         (gradient,) = torch.autograd.grad(output.logits.gather(1, classes[:, None]).sum(), features)

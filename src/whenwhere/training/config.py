@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from whenwhere.datasets.mosaic import MosaicOptions
 from whenwhere.datasets.synthetic import SyntheticOptions
@@ -21,9 +20,8 @@ from whenwhere.models import (
     TSNOptions,
     UntrimmedNetOptions,
 )
+from whenwhere.training.options import options_from
 from whenwhere.video import DynamicImageOptions, InputReader, Modality
-
-Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,10 @@ class DataOptions:
         frames: T, frames the model sees of a clip.
         eval_frames: T in validation, test and use, where it differs from training, for ``videos``; None: ``frames``.
         fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the
-            middle; None: T over the clip's whole length.
-        stored_frames: frames kept of each clip; training draws T of them. None: the greater T, for mosaics 24.
+            middle; None: T over the clip's whole length. A frozen backbone starts at random only among
+            ``stored_frames``.
+        stored_frames: frames kept of each clip for a frozen backbone; training draws T of them, so with more than T
+            every epoch sees others. None: the greater T, so that every epoch sees the same frames; for mosaics 24.
         components: channels after a whitened principal component projection; None: all of the backbone's.
         val_share: share of training clips carved out by group for validation where the manifest has none; 0: none.
         split_seed: of that draw.
@@ -199,6 +199,11 @@ class TrainConfig:
         modality, source = self.data.modality, self.data.source
         if modality != "rgb" and source not in ("videos", "mosaic"):
             raise ValueError(f"data.modality {modality} is for videos and mosaics; data.source is {source}")
+        if modality == "flow" and source == "mosaic" and self.data.mosaic.mirror:
+            raise ValueError(
+                "data.mosaic.mirror is not for data.modality flow: features of mirrored flow are of another motion; "
+                "leave it out"
+            )
         channels = self.data.reader.channels
         if self.backbone.in_channels == BackboneOptions.in_channels != channels:
             object.__setattr__(self, "backbone", dataclasses.replace(self.backbone, in_channels=channels))
@@ -226,7 +231,7 @@ def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig
     """A configuration with some options changed, named as on the command line: ``{"model.hidden": 16}``.
 
     Raises:
-        ValueError: an unknown option or method; the message lists the valid ones.
+        ValueError: an unknown option, or a value it cannot have; the message lists the valid ones.
     """
     values = dataclasses.asdict(config)
     for key, value in changes.items():
@@ -238,9 +243,6 @@ def with_options(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig
             valid = ", ".join(sorted(place)) if isinstance(place, dict) and place else ", ".join(sorted(values))
             raise ValueError(f"unknown option {key!r}; valid ones there are {valid}")
         place[last] = value
-    methods = typing.get_args(typing.get_type_hints(TrainConfig)["method"])
-    if values["method"] not in methods:
-        raise ValueError(f"unknown method {values['method']!r}; valid ones are {', '.join(methods)}")
     return options_from(TrainConfig, values)
 
 
@@ -250,17 +252,3 @@ def flat_options(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flat_options(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def options_from(cls: type[Options], values: Mapping[str, Any], where: str = "") -> Options:
-    """Build nested options from a mapping; unknown keys are errors that list the valid ones."""
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise ValueError(f"unknown option {where}{unknown[0]!r}; valid ones are {', '.join(sorted(hints))}")
-    built: dict[str, Any] = {}
-    for name, value in values.items():
-        if dataclasses.is_dataclass(hints[name]) and isinstance(value, Mapping):
-            value = options_from(typing.cast(type, hints[name]), value, f"{where}{name}.")
-        built[name] = tuple(value) if isinstance(value, list) else value
-    return cls(**built)

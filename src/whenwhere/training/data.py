@@ -20,6 +20,7 @@ from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.datasets.truth import split_truth
 from whenwhere.datasets.wall import write_walls
 from whenwhere.features.backbone import Backbone
+from whenwhere.features.device import on_best_device
 from whenwhere.features.extract import ClipFeatures, extract, fit_projection
 from whenwhere.features.projection import Projection
 from whenwhere.features.rendered import rendered_features, rendered_projection
@@ -172,15 +173,17 @@ def _extract_splits(
 ) -> tuple[dict[str, ClipFeatures], Any, list[tuple[str, str]]]:
     """Features of every wanted split that has clips, the projection fitted on the training clips, broken clips."""
     cache, components, fps, reader = config.data.cache, config.data.components, config.data.fps, config.data.reader
-    if components and projection is None:
-        log(f"fitting a projection to {components} channels on training clips")
-        projection = fit_projection(
-            splits["train"], backbone, components, frames, cache, config.data.precision, fps=fps, reader=reader
-        )
     tables: dict[str, ClipFeatures] = {}
     broken: list[tuple[str, str]] = []
-    for name, clips in splits.items():
-        if clips and name in wanted:
+    with on_best_device(backbone):
+        if components and projection is None:
+            log(f"fitting a projection to {components} channels on training clips")
+            projection = fit_projection(
+                splits["train"], backbone, components, frames, cache, config.data.precision, fps=fps, reader=reader
+            )
+        for name, clips in splits.items():
+            if not clips or name not in wanted:
+                continue
             log(f"features of {len(clips)} {name} clips, {frames} frames each")
             tables[name] = extract(clips, backbone, projection, frames, cache, config.data.precision, None, fps, reader)
             check_broken(tables[name].broken, len(clips), config.data.max_broken, name)
@@ -286,12 +289,14 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None, wanted: 
     backbone = Backbone(config.backbone)
     options, projection = config.data.synthetic, known
     if config.data.components and projection is None:
-        projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
+        with on_best_device(backbone):
+            projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
     smaller = replace(options, clips=options.eval_clips)
     sets = {}
     for name in wanted:
         rendered = SyntheticDataset(options if name == "train" else smaller, name)
-        tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
+        with on_best_device(backbone):
+            tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
         truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
         seed = config.fit.seed if name == "train" else None
         sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
