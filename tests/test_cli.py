@@ -106,6 +106,20 @@ def test_training_into_a_used_folder_is_refused(run: Path, capsys: pytest.Captur
     assert (run / "model.safetensors").read_bytes() == before
 
 
+def test_a_resumption_that_is_refused_leaves_the_recipe_of_the_run(
+    tiny_bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data.source", "feature_bank", "--data.path", str(tiny_bank), "--data.mosaic.frames", "8",
+               "--data.mosaic.action_frames", "[2,4]", "--data.mosaic.clips", "8", "--data.mosaic.eval_clips", "8",
+               "--method", "frame_average", "--fit.epochs", "1", "--unmeasured", "--out", str(tmp_path)]  # fmt: skip
+    assert main(command) == 0
+    before = (tmp_path / "config.yaml").read_text()
+    assert main([*command, "--resume", "--fit.lr", "0.5"]) == 1
+    assert f"resume with {tmp_path / 'config.yaml'}" in capsys.readouterr().err
+    assert (tmp_path / "config.yaml").read_text() == before
+    assert main(["train", "--config", str(tmp_path / "config.yaml"), *command[-3:], "--resume"]) == 0
+
+
 def test_evaluate_prints_controls(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--model", str(run)]) == 0
     said = capsys.readouterr().out

@@ -42,7 +42,8 @@ def _train_run(config: TrainConfig, out: Path, resume: bool, unmeasured: bool = 
     if (out / STATE_FILE).exists() and not resume:
         raise CheckpointError(f"{out} holds a run already; add --resume to go on with it, or use another --out")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    if not (out / STATE_FILE).exists():  # else the run's own, which a resumption has to agree with
+        (out / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     data = build_data(config, say)
     report_broken(data.broken)
     train(config, data, out, resume=resume)
