@@ -81,14 +81,26 @@ def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path) ->
     assert scores["where: pointing"].value > 0.9 > scores["where: pointing"].controls["centre box"].value
 
 
-@pytest.mark.parametrize("fit", [{}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2}])
+TWO_PROCESSES = {"devices": 2, "accumulate": 3, "checkpoint_steps": 1}
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2},
+        pytest.param(TWO_PROCESSES, marks=pytest.mark.slow, id="two processes"),
+    ],
+)  # fmt: skip
 def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path, fit: dict) -> None:
-    """kill -9 at a moment nobody chose, then --resume: every tensor equals the unbroken run's, bit by bit."""
+    """kill -9 at a moment nobody chose, then --resume: every tensor equals the unbroken run's, bit by bit.
+
+    Neither batches nor what is accumulated nor processes come out even.
+    """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [
         sys.executable, "-m", "whenwhere.cli", "train", "--data.source", "feature_bank", "--data.path", str(tiny_bank),
         "--data.val_share", "0.3", "--data.mosaic.frames", "8", "--data.mosaic.action_frames", "[2,4]",
-        "--data.mosaic.clips", "64", "--data.mosaic.eval_clips", "24", "--model.hidden", "8",
+        "--data.mosaic.clips", "66", "--data.mosaic.eval_clips", "24", "--model.hidden", "8",
         "--fit.epochs", "12", "--fit.batch_size", "8",
         *(f"--fit.{name}={value}" for name, value in fit.items()),
     ]  # fmt: skip
@@ -98,7 +110,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path,
         [*command, "--out", str(broken)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (broken / STATE_FILE).exists():
             assert time.monotonic() < deadline
             assert process.poll() is None, "the run ended before it could be killed"
@@ -113,6 +125,9 @@ def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path,
     states = [torch.load(folder / STATE_FILE, weights_only=True) for folder in (whole, broken)]
     assert_same(states[0]["network"], states[1]["network"])
     assert states[0]["progress"] == states[1]["progress"]
+    batches = math.ceil(66 / fit.get("devices", 1) / 8)
+    assert states[0]["progress"]["update"] == 12 * math.ceil(batches / fit.get("accumulate", 1))
+    assert states[0]["optimizer"]["param_groups"][0]["lr"] < 1e-4, "the schedule ends where the run does"
     rows = [list(csv.reader((folder / "metrics.csv").open())) for folder in (whole, broken)]
     assert [row[0] for row in rows[1]] == [row[0] for row in rows[0]] == ["epoch", *map(str, range(1, 13))]
 
@@ -203,3 +218,21 @@ def test_a_clip_that_turns_out_not_to_decode_is_skipped_and_counted_once(
     strict = replace(config, data=replace(options, max_broken=0.1))
     with pytest.raises(VideoError, match=r"1 of 7 training clips cannot be read, more than data.max_broken = 0.1"):
         train(strict, build_data(strict, quiet), tmp_path / "strict", quiet=True)
+
+
+@pytest.mark.parametrize("fit", [{"lr": 0.5, "epochs": 50, "patience": 1}, {"ema": 0.9}])
+def test_the_network_it_returns_is_the_one_it_kept(tiny_bank: Path, tmp_path: Path, fit: dict) -> None:
+    config = config_for(tiny_bank, **fit)
+    returned = train(config, build_data(config, quiet), tmp_path, quiet=True)
+    assert not any(module.training for module in returned.modules())
+    assert_same(returned.state_dict(), load_file(str(tmp_path / MODEL_FILE)))
+    last = torch.load(tmp_path / STATE_FILE, weights_only=True)["network"]
+    assert not torch.equal(returned.state_dict()["head.classifier.weight"], last["head.classifier.weight"])
+
+
+def test_a_run_that_validation_gives_no_number_for_says_so(tiny_bank: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    data = build_data(config, quiet)
+    data.val.targets.features.fill_(math.nan)  # type: ignore[union-attr]
+    with pytest.raises(CheckpointError, match=r"kept no model.*lower fit\.lr"):
+        train(config, data, tmp_path, quiet=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from whenwhere.datasets.loader import epoch_order, readable
+from whenwhere.datasets.loader import epoch_order, readable, share_of_order
 from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
 from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
-from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
+from whenwhere.training.checkpoint import ModelRecord, build_head, load_kept, load_state, save_model, save_state
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import Data, check_broken
 from whenwhere.training.health import attention_health, health_warning
@@ -39,19 +40,26 @@ class Progress:
 def train(config: TrainConfig, data: Data, out: Path, resume: bool = False, quiet: bool = False) -> Network:
     """Train and leave ``model.safetensors`` (best on validation, else last), logs and the resumable state in ``out``.
 
+    A trainable backbone is trained as a copy; that of ``data`` stays as it is.
+
+    Returns:
+        The network as it is kept, of the best epoch and with averaged weights where there are any, in evaluation mode.
+
     Raises:
-        CheckpointError: ``resume`` with the state of other options.
+        CheckpointError: ``resume`` with the state of other options, or validation never gave a number.
     """
     fit = config.fit
     fabric = Fabric(accelerator="auto", devices=fit.devices, precision=fit.precision)
     fabric.launch()
     fabric.seed_everything(fit.seed, verbose=False)
-    network = Network(build_head(config, data.channels, len(data.classes)), data.backbone, data.projection)
+    backbone = deepcopy(data.backbone) if config.backbone.trainable else data.backbone
+    network = Network(build_head(config, data.channels, len(data.classes)), backbone, data.projection)
     run = Run(config, data, out, fabric, network, quiet)
     if resume:
         run.restore()
     run.fit()
-    return network
+    fabric.barrier()  # the first process writes
+    return load_kept(out, network)
 
 
 class Run:
@@ -76,10 +84,12 @@ class Run:
         self.broken: dict[str, dict[str, str]] = {}
         assert data.train is not None
         self.samples: Dataset = data.train
-        self.batches = math.ceil(len(self.samples) / config.fit.batch_size)  # type: ignore[arg-type]
+        # Of each process; several share an epoch's clips.
+        share = math.ceil(len(self.samples) / fabric.world_size)  # type: ignore[arg-type]
+        self.batches = math.ceil(share / config.fit.batch_size)
         each = math.ceil(self.batches / config.fit.accumulate)
         self.updates, self.milestones = config.fit.epochs * each, [epoch * each for epoch in config.fit.milestones]
-        self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
+        self.log = RunLog(out, quiet or not fabric.is_global_zero, written=fabric.is_global_zero)
 
     def fit(self) -> None:
         """Epochs until the end, or until validation stops improving."""
@@ -90,7 +100,7 @@ class Run:
                 row |= self._validate()
                 self.at.epoch, self.at.batch = self.at.epoch + 1, 0
                 self.log.row(self.at.epoch, row)
-                self._keep(self._badness(row))
+                self._keep(self.fabric.broadcast(self._badness(row)))  # all processes stop at the same epoch
                 self._save()
         self.log.close()
 
@@ -211,13 +221,14 @@ class Run:
         self.log.truncate(self.at.epoch)
 
     def _loader(self, dataset: Dataset, training: bool) -> Iterator[dict[str, Tensor]]:
-        """Batches; in training in the epoch's own order, from where the run stands."""
+        """Batches; in training a process's share of the epoch's own order, from where the run stands."""
         size, clips = self.config.fit.batch_size, len(dataset)  # type: ignore[arg-type]
         split = "training" if dataset is self.samples else "validation"
         if training:
             dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
             order = epoch_order(clips, self.config.fit.seed, self.at.epoch)
-            dataset = Subset(dataset, order[self.at.batch * size :])
+            own = share_of_order(order, self.fabric.world_size, self.fabric.global_rank)
+            dataset = Subset(dataset, own[self.at.batch * size :])
         else:  # as many frames at a time as in training
             size = max(1, size * self.config.data.clip_frames // self.config.data.seen_frames)
         loader = DataLoader(
@@ -228,7 +239,7 @@ class Run:
             # Drawn here, not from the global state, so that a restart within an epoch finds it unchanged.
             generator=torch.Generator().manual_seed(0),
         )
-        batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
+        batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         for batch in batches:
             whole, causes = readable(batch)
             self._count_broken(causes, clips, split)
