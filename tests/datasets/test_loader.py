@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from damaged import write_damaged
 from torch.utils.data import DataLoader
 
-from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, readable
+from whenwhere.datasets.loader import FeatureDataset, VideoDataset, Views, epoch_order, readable, share_of_order
 from whenwhere.structures import Box, Clip, Segment
 from whenwhere.video import Preprocessing, VideoError, write_video
 
@@ -170,3 +172,14 @@ def test_an_evaluation_of_decoded_clips_has_the_truth_of_the_frames_it_sees(
         "broken",
         "times",
     }
+
+
+@pytest.mark.parametrize(("clips", "processes"), [(10, 1), (10, 2), (11, 2), (11, 4), (1, 3)])
+def test_processes_share_an_epoch_evenly_and_in_its_order(clips: int, processes: int) -> None:
+    order = epoch_order(clips, 3, 1)
+    shares = [share_of_order(order, processes, rank) for rank in range(processes)]
+    each = math.ceil(clips / processes)
+    assert [len(share) for share in shares] == [each] * processes
+    assert set(chain(*shares)) == set(order)
+    for done in range(clips // processes + 1):
+        assert sorted(chain(*(share[:done] for share in shares))) == sorted(order[: done * processes])

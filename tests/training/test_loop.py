@@ -81,14 +81,26 @@ def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path) ->
     assert scores["where: pointing"].value > 0.9 > scores["where: pointing"].controls["centre box"].value
 
 
-@pytest.mark.parametrize("fit", [{}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2}])
+TWO_PROCESSES = {"devices": 2, "accumulate": 3, "checkpoint_steps": 1}
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        {}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2},
+        pytest.param(TWO_PROCESSES, marks=pytest.mark.slow, id="two processes"),
+    ],
+)  # fmt: skip
 def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path, fit: dict) -> None:
-    """kill -9 at a moment nobody chose, then --resume: every tensor equals the unbroken run's, bit by bit."""
+    """kill -9 at a moment nobody chose, then --resume: every tensor equals the unbroken run's, bit by bit.
+
+    Neither batches nor what is accumulated nor processes come out even.
+    """
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [
         sys.executable, "-m", "whenwhere.cli", "train", "--data.source", "feature_bank", "--data.path", str(tiny_bank),
         "--data.val_share", "0.3", "--data.mosaic.frames", "8", "--data.mosaic.action_frames", "[2,4]",
-        "--data.mosaic.clips", "64", "--data.mosaic.eval_clips", "24", "--model.hidden", "8",
+        "--data.mosaic.clips", "66", "--data.mosaic.eval_clips", "24", "--model.hidden", "8",
         "--fit.epochs", "12", "--fit.batch_size", "8",
         *(f"--fit.{name}={value}" for name, value in fit.items()),
     ]  # fmt: skip
@@ -98,7 +110,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path,
         [*command, "--out", str(broken)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (broken / STATE_FILE).exists():
             assert time.monotonic() < deadline
             assert process.poll() is None, "the run ended before it could be killed"
@@ -113,6 +125,9 @@ def test_killed_run_resumes_to_the_same_weights(tiny_bank: Path, tmp_path: Path,
     states = [torch.load(folder / STATE_FILE, weights_only=True) for folder in (whole, broken)]
     assert_same(states[0]["network"], states[1]["network"])
     assert states[0]["progress"] == states[1]["progress"]
+    batches = math.ceil(66 / fit.get("devices", 1) / 8)
+    assert states[0]["progress"]["update"] == 12 * math.ceil(batches / fit.get("accumulate", 1))
+    assert states[0]["optimizer"]["param_groups"][0]["lr"] < 1e-4, "the schedule ends where the run does"
     rows = [list(csv.reader((folder / "metrics.csv").open())) for folder in (whole, broken)]
     assert [row[0] for row in rows[1]] == [row[0] for row in rows[0]] == ["epoch", *map(str, range(1, 13))]
 

@@ -47,8 +47,8 @@ def _train_run(config: TrainConfig, out: Path, resume: bool, unmeasured: bool = 
     data = build_data(config, say)
     report_broken(data.broken)
     train(config, data, out, resume=resume)
-    kept, record = load_model(out)  # the best on validation, not the last
-    if not unmeasured:
+    kept, record = load_model(out)
+    if not unmeasured and _is_first_process():
         _evaluate_run(out, kept, record, data, "val" if data.val is not None else "train")
     return kept
 
@@ -58,8 +58,16 @@ def finetune_command(arguments: list[str]) -> int:
     config = replace(config, method="frame_average", backbone=replace(config.backbone, trainable=True))
     network = _train_run(config, out, resume, unmeasured)
     assert network.backbone is not None
-    say(f"wrote {network.backbone.save(out / 'backbone.safetensors')}")
+    if _is_first_process():
+        say(f"wrote {network.backbone.save(out / 'backbone.safetensors')}")
     return 0
+
+
+def _is_first_process() -> bool:
+    """Of those that trained together (``fit.devices``), which all go on from there."""
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _evaluate_run(

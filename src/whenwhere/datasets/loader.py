@@ -232,3 +232,12 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
     """The order in which an epoch visits its samples."""
     return torch.randperm(length, generator=sample_generator(seed, epoch, -1)).tolist()
+
+
+def share_of_order(order: list[int], processes: int, rank: int) -> list[int]:
+    """What one of several processes visits, each every so manyth; the first ones again where they do not come out even.
+
+    So all visit equally many, and together, whenever they have visited equally many, the beginning of the order.
+    """
+    each = -(-len(order) // processes)
+    return (order * processes)[: each * processes][rank::processes]

@@ -17,15 +17,16 @@ class RunLog:
     Args:
         out: the run's folder.
         quiet: show nothing on the console.
+        written: False for a process beside the first one, which writes for all.
     """
 
-    def __init__(self, out: Path, quiet: bool = False) -> None:
+    def __init__(self, out: Path, quiet: bool = False, written: bool = True) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.out = out
         self.console = Console(stderr=True, quiet=quiet)
         self.file = out / "metrics.csv"
-        self.writer = SummaryWriter(str(out / "tensorboard"))
+        self.writer = SummaryWriter(str(out / "tensorboard")) if written else None
         self.bar: Progress | None = None
 
     @contextmanager
@@ -47,6 +48,8 @@ class RunLog:
 
     def row(self, epoch: int, values: dict[str, float]) -> None:
         """Write one epoch's numbers everywhere."""
+        if self.writer is None:
+            return
         values = {name: round(value, 6) for name, value in values.items()}
         new = not self.file.exists()
         with self.file.open("a", newline="", encoding="utf-8") as file:
@@ -72,7 +75,7 @@ class RunLog:
 
     def truncate(self, epochs: int) -> None:
         """Forget rows after epoch ``epochs``: a resumed run writes them again."""
-        if not self.file.exists():
+        if self.writer is None or not self.file.exists():
             return
         with self.file.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file))
@@ -82,4 +85,5 @@ class RunLog:
             )
 
     def close(self) -> None:
-        self.writer.close()
+        if self.writer:
+            self.writer.close()

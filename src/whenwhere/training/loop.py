@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from whenwhere.datasets.loader import epoch_order, readable
+from whenwhere.datasets.loader import epoch_order, readable, share_of_order
 from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
 from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
 from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
@@ -73,10 +73,11 @@ class Run:
         )
         self.at = Progress()
         self.broken: dict[str, dict[str, str]] = {}
-        self.batches = math.ceil(len(data.train) / config.fit.batch_size)  # type: ignore[arg-type]
+        # Of each process; several share an epoch's clips.
+        self.batches = math.ceil(math.ceil(len(data.train) / fabric.world_size) / config.fit.batch_size)  # type: ignore[arg-type]
         each = math.ceil(self.batches / config.fit.accumulate)
         self.updates, self.milestones = config.fit.epochs * each, [epoch * each for epoch in config.fit.milestones]
-        self.log = RunLog(out, quiet=quiet or not fabric.is_global_zero)
+        self.log = RunLog(out, quiet or not fabric.is_global_zero, written=fabric.is_global_zero)
 
     def fit(self) -> None:
         """Epochs until the end, or until validation stops improving."""
@@ -87,7 +88,7 @@ class Run:
                 row |= self._validate()
                 self.at.epoch, self.at.batch = self.at.epoch + 1, 0
                 self.log.row(self.at.epoch, row)
-                self._keep(self._badness(row))
+                self._keep(self.fabric.broadcast(self._badness(row)))  # all processes stop at the same epoch
                 self._save()
         self.log.close()
 
@@ -208,13 +209,14 @@ class Run:
         self.log.truncate(self.at.epoch)
 
     def _loader(self, dataset: Dataset, training: bool) -> Iterator[dict[str, Tensor]]:
-        """Batches; in training in the epoch's own order, from where the run stands."""
+        """Batches; in training a process's share of the epoch's own order, from where the run stands."""
         size, clips = self.config.fit.batch_size, len(dataset)  # type: ignore[arg-type]
         split = "training" if dataset is self.data.train else "validation"
         if training:
             dataset.epoch = self.at.epoch  # type: ignore[attr-defined]
             order = epoch_order(clips, self.config.fit.seed, self.at.epoch)
-            dataset = Subset(dataset, order[self.at.batch * size :])
+            own = share_of_order(order, self.fabric.world_size, self.fabric.global_rank)
+            dataset = Subset(dataset, own[self.at.batch * size :])
         else:  # as many frames at a time as in training
             size = max(1, size * self.config.data.clip_frames // self.config.data.seen_frames)
         loader = DataLoader(
@@ -225,7 +227,7 @@ class Run:
             # Drawn here, not from the global state, so that a restart within an epoch finds it unchanged.
             generator=torch.Generator().manual_seed(0),
         )
-        batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=training)
+        batches: Any = self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
         for batch in batches:
             whole, causes = readable(batch)
             self._count_broken(causes, clips, split)
