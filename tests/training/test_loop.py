@@ -218,3 +218,21 @@ def test_a_clip_that_turns_out_not_to_decode_is_skipped_and_counted_once(
     strict = replace(config, data=replace(options, max_broken=0.1))
     with pytest.raises(VideoError, match=r"1 of 7 training clips cannot be read, more than data.max_broken = 0.1"):
         train(strict, build_data(strict, quiet), tmp_path / "strict", quiet=True)
+
+
+@pytest.mark.parametrize("fit", [{"lr": 0.5, "epochs": 50, "patience": 1}, {"ema": 0.9}])
+def test_the_network_it_returns_is_the_one_it_kept(tiny_bank: Path, tmp_path: Path, fit: dict) -> None:
+    config = config_for(tiny_bank, **fit)
+    returned = train(config, build_data(config, quiet), tmp_path, quiet=True)
+    assert not any(module.training for module in returned.modules())
+    assert_same(returned.state_dict(), load_file(str(tmp_path / MODEL_FILE)))
+    last = torch.load(tmp_path / STATE_FILE, weights_only=True)["network"]
+    assert not torch.equal(returned.state_dict()["head.classifier.weight"], last["head.classifier.weight"])
+
+
+def test_a_run_that_validation_gives_no_number_for_says_so(tiny_bank: Path, tmp_path: Path) -> None:
+    config = config_for(tiny_bank, epochs=1)
+    data = build_data(config, quiet)
+    data.val.targets.features.fill_(math.nan)  # type: ignore[union-attr]
+    with pytest.raises(CheckpointError, match=r"kept no model.*lower fit\.lr"):
+        train(config, data, tmp_path, quiet=True)

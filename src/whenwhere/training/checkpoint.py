@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from whenwhere.errors import WhenwhereError
@@ -117,6 +117,18 @@ def load_model(run: str | Path) -> tuple[Network, ModelRecord]:
     if absent or unexpected:
         raise CheckpointError(f"{path} does not fit its own configuration: {(absent + unexpected)[0]!r}")
     return network.eval(), record
+
+
+def load_kept(folder: Path, network: Network) -> Network:
+    """Give a network the weights that its run kept, in evaluation mode.
+
+    Raises:
+        CheckpointError: the run kept none.
+    """
+    if not (folder / MODEL_FILE).is_file():
+        raise CheckpointError(f"{folder} kept no model: no epoch had a validation loss that is a number; lower fit.lr")
+    network.load_state_dict(load_file(str(folder / MODEL_FILE)), strict=False)
+    return network.eval()
 
 
 def save_state(folder: Path, network: Network, state: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from whenwhere.datasets.loader import epoch_order, readable, share_of_order
 from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
 from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
-from whenwhere.training.checkpoint import ModelRecord, build_head, load_state, save_model, save_state
+from whenwhere.training.checkpoint import ModelRecord, build_head, load_kept, load_state, save_model, save_state
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import Data, check_broken
 from whenwhere.training.health import attention_health, health_warning
@@ -39,19 +40,26 @@ class Progress:
 def train(config: TrainConfig, data: Data, out: Path, resume: bool = False, quiet: bool = False) -> Network:
     """Train and leave ``model.safetensors`` (best on validation, else last), logs and the resumable state in ``out``.
 
+    A trainable backbone is trained as a copy; that of ``data`` stays as it is.
+
+    Returns:
+        The network as it is kept, of the best epoch and with averaged weights where there are any, in evaluation mode.
+
     Raises:
-        CheckpointError: ``resume`` with the state of other options.
+        CheckpointError: ``resume`` with the state of other options, or validation never gave a number.
     """
     fit = config.fit
     fabric = Fabric(accelerator="auto", devices=fit.devices, precision=fit.precision)
     fabric.launch()
     fabric.seed_everything(fit.seed, verbose=False)
-    network = Network(build_head(config, data.channels, len(data.classes)), data.backbone, data.projection)
+    backbone = deepcopy(data.backbone) if config.backbone.trainable else data.backbone
+    network = Network(build_head(config, data.channels, len(data.classes)), backbone, data.projection)
     run = Run(config, data, out, fabric, network, quiet)
     if resume:
         run.restore()
     run.fit()
-    return network
+    fabric.barrier()  # the first process writes
+    return load_kept(out, network)
 
 
 class Run:
