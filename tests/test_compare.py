@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
 from tiny_runs import config_for, quiet
 
 from whenwhere.compare import apply_variant, compare, comparison_table
+from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.models import METHODS
-from whenwhere.training.config import TrainConfig
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
+from whenwhere.training.data import Data, build_data
+from whenwhere.video import write_video
 
 
 def test_variants_are_changes_of_options() -> None:
@@ -29,6 +39,12 @@ def test_unknown_variants_are_errors() -> None:
         apply_variant(TrainConfig(), "papre")
     with pytest.raises(ValueError, match=r"unknown option 'model\.energie'.*energy"):
         apply_variant(TrainConfig(), "model.energie=joint")
+
+
+def test_a_misspelt_value_ends_it_before_anything_is_trained(tmp_path: Path, tiny_bank: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.order must be one of none, .*'diference'"):
+        compare(config_for(tiny_bank, epochs=1), ["default", "model.order=diference"], [0], tmp_path, log=quiet)
+    assert not any(tmp_path.iterdir())
 
 
 def test_compares_seeds_and_does_not_train_twice(tmp_path: Path, tiny_bank: Path) -> None:
@@ -77,3 +93,67 @@ def test_scores_of_one_split_are_not_taken_for_those_of_another(tmp_path: Path, 
     val = compare(config, ["default"], [0], tmp_path, "val", quiet)["controls"]
     test = compare(config, ["default"], [0], tmp_path, "test", quiet)["controls"]
     assert val != test
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(str(run / "model.safetensors"))
+
+
+def test_every_run_starts_from_the_backbone_as_given(tmp_path: Path) -> None:
+    for split, count in (("train", 4), ("test", 2)):
+        for label, shade in (("bright", 200), ("dark", 30)):
+            (tmp_path / "clips" / split / label).mkdir(parents=True)
+            for number in range(count):
+                frames = (np.full((32, 48, 3), shade + number, np.uint8) for _ in range(4))
+                path = tmp_path / "clips" / split / label / f"{number}.mp4"
+                write_video(path, frames, 4.0, preset="ultrafast")
+    config = TrainConfig(
+        "frame_average",
+        DataOptions(path=str(tmp_path / "clips"), frames=2, val_share=0.0),
+        BackboneOptions("test_resnet", "random", size=32, trainable=True),
+        fit=FitOptions(epochs=1, batch_size=4, backbone_lr=0.01),
+    )
+    compare(config, ["default"], [0, 1], tmp_path / "both", log=quiet)
+    compare(config, ["default"], [1], tmp_path / "alone", log=quiet)
+    both, alone = weights(tmp_path / "both/default_1"), weights(tmp_path / "alone/default_1")
+    assert all(torch.equal(both[name], alone[name]) for name in alone)
+    given = Backbone(config.backbone).state_dict()
+    assert any(not torch.equal(value, alone[f"backbone.{name}"]) for name, value in given.items())
+
+
+FEWER = "data.mosaic.frames=6"
+
+
+def test_a_variant_that_changes_the_data_has_its_own(
+    tmp_path: Path, tiny_bank: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the variant were the recipe; data are made once for variants that share them, and one at a time is held."""
+    config, held = config_for(tiny_bank, epochs=1), []
+
+    def watched(*arguments: Any) -> Data:
+        assert all(data() is None for data in held), "what was held before is still there"
+        data = build_data(*arguments)
+        held.append(weakref.ref(data))
+        return data
+
+    monkeypatch.setattr("whenwhere.compare.build_data", watched)
+    variants = ["default", "frame_average", FEWER]
+    result = compare(config, variants, [0], tmp_path / "variants", log=quiet)
+    assert len(held) == 2
+    alone = compare(apply_variant(config, FEWER), ["default"], [0], tmp_path / "alone", log=quiet)
+    assert result["variants"][FEWER] == alone["variants"]["default"] != result["variants"]["default"]
+    assert result["own_controls"][FEWER] == alone["controls"] != result["controls"]
+    recipe = compare(config, variants[:2], [0], tmp_path / "variants", log=quiet)
+    assert result["controls"] == recipe["controls"]
+    assert "own_controls" not in recipe
+    text = StringIO()
+    Console(file=text, width=400).print(comparison_table(result, "x"))
+    assert f"{FEWER} (n=24): " in text.getvalue()
+
+
+def test_what_is_measured_at_other_data_keeps_the_change_of_its_variant(tmp_path: Path, tiny_bank: Path) -> None:
+    config, at = config_for(tiny_bank, epochs=1), "data.mosaic.rows=3"
+    result = compare(config, ["default", FEWER], [0], tmp_path / "variants", log=quiet, at=at)
+    alone = compare(apply_variant(config, FEWER), ["default"], [0], tmp_path / "alone", log=quiet, at=at)
+    assert result["variants"][FEWER] == alone["variants"]["default"]
+    assert alone["controls"]["where: mass inside"]["full frame"] == pytest.approx(1 / 6)
