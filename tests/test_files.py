@@ -29,3 +29,16 @@ def test_a_file_that_cannot_be_finished_leaves_what_was_there(tmp_path: Path) ->
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_that_write_the_same_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path, shared=True) as first:
+        first.write_text("same")
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        with whole_file(path, shared=True) as second:
+            second.write_text("same")
+            assert first != second
+        assert first.read_text() == "same"
+    assert path.read_text() == "same"
+    assert list(tmp_path.iterdir()) == [path]

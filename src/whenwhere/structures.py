@@ -254,6 +254,7 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | Path) -> Explanation:
+        """Read what :meth:`save` wrote; raises ValueError for another file, or one of another format version."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (ValueError, TypeError, AttributeError, KeyError) as error:

@@ -6,7 +6,7 @@ from whenwhere.video.flow import FlowOptions, FlowUnavailableError, dequantize_f
 from whenwhere.video.flow_files import FlowRecord, flow_record, read_flow, write_flow
 from whenwhere.video.indexing import VideoIndex, VideoInfo, build_index
 from whenwhere.video.modality import InputReader, Modality
-from whenwhere.video.reader import Frames, Sampler, iter_frames, probe, read_frames
+from whenwhere.video.reader import Frames, Sampler, iter_frames, iter_wanted, probe, read_frames
 from whenwhere.video.sampling import (
     Between,
     FixedRate,
@@ -52,6 +52,7 @@ __all__ = [
     "grid_to_pixels",
     "header_rate",
     "iter_frames",
+    "iter_wanted",
     "make_sampler",
     "pixels_to_grid",
     "probe",

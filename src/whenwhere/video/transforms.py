@@ -70,11 +70,15 @@ class Preprocessing:
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """`(T, C, H, W)` uint8 -> `(T, C, size, size)` float32, normalised."""
+        return self.normalise(self.fitted(pixels))
+
+    def fitted(self, pixels: torch.Tensor) -> torch.Tensor:
+        """`(T, C, H, W)` uint8 -> `(T, C, size, size)` uint8: what is seen, before it is normalised."""
         pixels = self.one_size(pixels)
         height, width = pixels.shape[-2:]
         resized_width, resized_height, left, top = self._placement(width, height)
         pixels = resize(pixels, (resized_height, resized_width), self.interpolation)
-        return self.normalise(pixels[..., top : top + self.size, left : left + self.size])
+        return pixels[..., top : top + self.size, left : left + self.size]
 
     def crops(self, pixels: torch.Tensor, count: int) -> torch.Tensor:
         """`(T, C, H, W)` uint8 -> `(count, T, C, size, size)`, normalised; the first is what calling this gives.

@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from whenwhere.video.container import VideoError
 
@@ -48,6 +49,7 @@ class VideoWriter:
             raise VideoError(f"{path}: its folder does not exist; create {self.path.parent} first")
         self._partial = self.path.with_name(self.path.name + ".partial")
         self._options = {"crf": str(crf), "preset": preset}
+        self._reformatter = VideoReformatter()  # one for all frames: a frame's own would prepare its tables anew
         self._container: Any = None
         self._stream: Any = None
         self._shape: tuple[int, ...] = ()
@@ -82,7 +84,7 @@ class VideoWriter:
         self._last_pts = pts
         image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+        frame = self._reformatter.reformat(frame, format="yuv420p", dst_colorspace=Colorspace.ITU709)
         frame.pts, frame.time_base = pts, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
 
