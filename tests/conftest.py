@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from browsing import ARGUMENTS
 from safetensors.torch import save_file
+
+# Tests are small: a second thread gains nothing and, where something else runs, waits at every barrier.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes they start
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -41,3 +50,15 @@ def tiny_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
         str(path),
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium found on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield started
+        started.close()

@@ -121,6 +121,7 @@ def test_without_any_split_a_test_split_is_made() -> None:
 def test_no_training_clips_is_an_error() -> None:
     with pytest.raises(ManifestError, match="no training clips"):
         split_clips([Clip("a", "x", "test")], 0.2)
+    assert len(split_clips([Clip("a", "x", "test")], 0.2, training=False)["test"]) == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import extract, fit_projection, frame_features
@@ -125,6 +126,11 @@ def test_projection_whitens_four_of_the_frames_that_are_stored(
     stored = fit_projection(small_clips, backbone, 2, 6, tmp_path)
     torch.testing.assert_close(stored.mean, projection.mean, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(stored.matrix, projection.matrix, atol=1e-3, rtol=1e-2)
+    (kept,) = tmp_path.rglob("projection-*.safetensors")
+    save_file({"mean": stored.mean, "matrix": 2 * stored.matrix}, str(kept))
+    again = fit_projection(small_clips, backbone, 2, 6, tmp_path)
+    assert torch.equal(again.matrix, 2 * stored.matrix), "it is read, not fitted once more"
+    assert not torch.equal(fit_projection(small_clips[:2], backbone, 2, 6, tmp_path).mean, stored.mean)
 
 
 def test_a_trainable_backbone_sees_each_frame_alone_and_is_left_as_it_was(

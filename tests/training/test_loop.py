@@ -87,7 +87,10 @@ TWO_PROCESSES = {"devices": 2, "accumulate": 3, "checkpoint_steps": 1}
 @pytest.mark.parametrize(
     "fit",
     [
-        {}, {"ema": 0.9}, {"accumulate": 2}, {"checkpoint_steps": 2},
+        {},
+        pytest.param({"ema": 0.9}, marks=pytest.mark.slow, id="moving average"),
+        pytest.param({"accumulate": 2}, marks=pytest.mark.slow, id="accumulated"),
+        pytest.param({"checkpoint_steps": 2}, marks=pytest.mark.slow, id="within an epoch"),
         pytest.param(TWO_PROCESSES, marks=pytest.mark.slow, id="two processes"),
     ],
 )  # fmt: skip

@@ -36,7 +36,7 @@ def with_one_label(clips: Sequence[Clip]) -> tuple[list[Clip], list[Clip]]:
 
 
 def split_clips(
-    clips: Sequence[Clip], val_share: float, test_share: float = 0.2, seed: int = 0
+    clips: Sequence[Clip], val_share: float, test_share: float = 0.2, seed: int = 0, training: bool = True
 ) -> dict[str, list[Clip]]:
     """Clips by split. Splits of the manifest are kept; what is missing is carved out by group.
 
@@ -44,6 +44,9 @@ def split_clips(
     split of about ``val_share`` of its training clips. All clips of a group land on the same side (a clip
     without a group is a group of its own), each class is drawn on in turn, and the draw depends on
     ``seed`` only.
+
+    Raises:
+        ManifestError: there are no training clips, and with ``training`` there should be.
     """
     clips = list(clips)
     if all(clip.split is None for clip in clips):
@@ -55,7 +58,7 @@ def split_clips(
     for warning in group_leaks(clips):
         logger.warning(warning)
     result = {name: [clip for clip in clips if clip.split == name] for name in ("train", "val", "test")}
-    if not result["train"]:
+    if training and not result["train"]:
         raise ManifestError("no training clips: every row of the manifest is in another split")
     return result
 

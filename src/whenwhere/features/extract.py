@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whenwhere.datasets.integrity import ContentHashes
@@ -16,8 +19,9 @@ from whenwhere.datasets.loader import Maps
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.projection import Projection
 from whenwhere.features.store import FeatureStore, Precision, StoreSpec, StoreWriter
+from whenwhere.files import whole_file
 from whenwhere.structures import Clip
-from whenwhere.video import InputReader, Preprocessing, VideoError, clip_sampler
+from whenwhere.video import InputReader, VideoError, clip_sampler
 
 Progress = Callable[[int, int], None]
 Result = TypeVar("Result")
@@ -85,7 +89,7 @@ def frame_features(
     backbone: Backbone,
     projection: Projection | None = None,
     batch: int = 32,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Features `(T, C, H, W)` of frames as read `(T, 3 or 2 L, height, width)` uint8, on the backbone's device.
 
@@ -236,15 +240,33 @@ def fit_projection(
     chosen = [clips[index] for index in order]
     if folder:
         stored = extract(chosen, backbone, None, frames, folder, precision, progress, fps, reader).features
-        maps = [stored[index][_four(stored.shape[1])] for index in range(len(stored))]
-    else:
-        sampler, reader = clip_sampler(frames, fps), reader or InputReader()
+        assert isinstance(stored, StoredFeatures)
+        return _projection_of(stored, components)
+    sampler, reader = clip_sampler(frames, fps), reader or InputReader()
 
-        def features_of(clip: Clip) -> Tensor:
-            pixels = reader(reader.file(clip), sampler).pixels  # all of them, so that they are those a store would have
-            return frame_features(pixels[_four(len(pixels))], backbone).half().cpu()
+    def features_of(clip: Clip) -> Tensor:
+        pixels = reader(reader.file(clip), sampler).pixels  # all of them, so that they are those a store would have
+        return frame_features(pixels[_four(len(pixels))], backbone).half().cpu()
 
-        maps = [done for _, done in _each(chosen, features_of, [], progress)]
+    return _fit([done for _, done in _each(chosen, features_of, [], progress)], components)
+
+
+def _projection_of(stored: StoredFeatures, components: int) -> Projection:
+    """Fitted on four frames of each clip, once: it lies beside the features it is of."""
+    said = sha256(json.dumps([components, stored.digests]).encode()).hexdigest()[:16]
+    path = stored.store.folder / f"projection-{said}.safetensors"
+    if path.is_file():
+        projection = Projection(stored.shape[2], components)
+        projection.load_state_dict(load_file(str(path)))
+        return projection
+    projection = _fit([clip[_four(len(clip))] for clip in stored], components)
+    with whole_file(path, shared=True) as partial:
+        save_file({name: value.contiguous() for name, value in projection.state_dict().items()}, str(partial))
+    return projection
+
+
+def _fit(maps: Sequence[Tensor], components: int) -> Projection:
+    """On every cell of maps `(T, C, H, W)`."""
     return Projection.fit(torch.cat([each.float().permute(0, 2, 3, 1).flatten(0, 2) for each in maps]), components)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from whenwhere.datasets.synthetic import SyntheticDataset
 from whenwhere.features.backbone import Backbone
 from whenwhere.features.extract import frame_features
 from whenwhere.features.projection import Projection
+from whenwhere.files import whole_file
 
 
 def rendered_features(
@@ -48,9 +48,8 @@ def rendered_features(
     )
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # several runs may start at once
-        save_file(tensors, str(partial))
-        partial.replace(path)
+        with whole_file(path, shared=True) as partial:
+            save_file(tensors, str(partial))
     return tensors
 
 

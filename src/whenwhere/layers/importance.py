@@ -33,8 +33,7 @@ def frame_contribution(mask: Tensor, weights: Tensor) -> Tensor:
     Returns:
         `(B, T)`, sums to 1.
     """
-    share = weights.mean(1) * mask.mean(dim=(2, 3, 4))
-    return share / share.sum(1, keepdim=True).clamp_min(1e-12)
+    return _shares(weights.mean(1) * mask.mean(dim=(2, 3, 4)))
 
 
 def frame_importance(mask: Tensor, weights: Tensor) -> Tensor:
@@ -50,5 +49,8 @@ def frame_importance(mask: Tensor, weights: Tensor) -> Tensor:
     Returns:
         `(B, T)`, sums to 1; all 0 for a mask that is 0.
     """
-    share = weights.mean(1) * power_mean(mask[:, :, 0])
-    return share / share.sum(1, keepdim=True).clamp_min(1e-12)
+    return _shares(weights.mean(1) * power_mean(mask[:, :, 0]))
+
+
+def _shares(amounts: Tensor) -> Tensor:
+    return amounts / amounts.sum(1, keepdim=True).clamp_min(1e-12)

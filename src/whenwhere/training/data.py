@@ -101,7 +101,7 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None, wanted: Seq
     if several:
         log(f"{len(several)} clips with several labels are left out, the first {several[0].path}")
     classes = class_names(clips)
-    splits = split_clips(clips, options.val_share, seed=options.split_seed)
+    splits = split_clips(clips, options.val_share, seed=options.split_seed, training="train" in wanted)
     backbone = Backbone(config.backbone)
     if config.backbone.trainable:
         return _decoded_videos(config, {name: splits[name] for name in wanted}, classes, backbone)
@@ -199,7 +199,7 @@ def _mosaic(config: TrainConfig, log: Log, known: Projection | None, wanted: Seq
     if options.background not in names:
         raise ManifestError(f"data.background must name the class that fills the other cells, one of {list(names)}")
     actions = tuple(name for name in names if name != options.background)
-    splits = split_clips(clips, options.val_share, seed=options.split_seed)
+    splits = split_clips(clips, options.val_share, seed=options.split_seed, training="train" in wanted)
     backbone = Backbone(config.backbone)
     frames = options.stored_frames or 24
     tables, projection, broken = _extract_splits(config, splits, backbone, frames, log, known, wanted)
@@ -226,7 +226,8 @@ def _mosaic(config: TrainConfig, log: Log, known: Projection | None, wanted: Seq
 
 def write_wall_videos(config: TrainConfig, split: str, folder: Path, count: int) -> Path:
     """Write the first mosaics of a split as videos; gives the manifest with their truth."""
-    data = build_data(config)
+    whole = replace(config, data=replace(config.data, components=None))  # only which clips are where matters here
+    data = build_data(whole, splits=(split,))
     dataset = getattr(data, split)
     if split not in data.bank_clips:
         raise ManifestError(f"walls can be written for data.source mosaic with {split} clips only")
@@ -288,17 +289,17 @@ def _synthetic(config: TrainConfig, log: Log, known: Projection | None, wanted: 
     """Rendered clips; their features are computed once as those of any frozen backbone."""
     backbone = Backbone(config.backbone)
     options, projection = config.data.synthetic, known
-    if config.data.components and projection is None:
-        with on_best_device(backbone):
-            projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
     smaller = replace(options, clips=options.eval_clips)
     sets = {}
-    for name in wanted:
-        rendered = SyntheticDataset(options if name == "train" else smaller, name)
-        with on_best_device(backbone):
+    with on_best_device(backbone):
+        if config.data.components and projection is None:
+            projection = rendered_projection(SyntheticDataset(options, "train"), backbone, config.data.components)
+        for name in wanted:
+            rendered = SyntheticDataset(options if name == "train" else smaller, name)
             tensors = rendered_features(rendered, backbone, projection, config.data.cache, log)
-        truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
-        seed = config.fit.seed if name == "train" else None
-        sets[name] = FeatureDataset(tensors["features"], tensors["label"], options.frames, seed, truth, mirror=False)
+            truth = {"active": tensors["active"].bool(), "boxes": tensors["boxes"] / options.size}
+            seed = config.fit.seed if name == "train" else None
+            features, label = tensors["features"], tensors["label"]
+            sets[name] = FeatureDataset(features, label, options.frames, seed, truth, mirror=False)
     channels = config.data.components or backbone.channels
     return Data(options.classes, channels, sets.get("train"), sets.get("val"), sets.get("test"), backbone, projection)
