@@ -12,8 +12,10 @@ import torch
 import yaml
 
 from whenwhere.cli import COMMANDS, main
+from whenwhere.datasets.manifest import write_clips
+from whenwhere.explain import FILES
 from whenwhere.features.backbone import Backbone, BackboneOptions
-from whenwhere.structures import Explanation
+from whenwhere.structures import Clip, Explanation, Segment
 from whenwhere.training.checkpoint import load_model
 from whenwhere.video import write_video
 
@@ -137,19 +139,40 @@ def test_explain_goes_on_past_a_bad_file_and_says_so(run: Path, tmp_path: Path) 
     out = tmp_path / "out"
     assert main(["explain", str(videos), "--model", str(run), "--out", str(out)]) == 1
     files = {path.name for path in (out / "good").iterdir()}
-    assert files == {"explanation.json", "overlay.mp4", "filmstrip.png", "report.html"}
+    assert files == {"explanation.json", "overlay.mp4", "filmstrip.png", "thumbnail.jpg", "report.html"} == set(FILES)
     assert Explanation.load(out / "good" / "explanation.json").width == 64
     assert not (out / "bad").exists()
     index = (out / "index.html").read_text()
     assert "good/report.html" in index
     assert "bad.mp4" in index
+    assert "data:image/jpeg" in index
     again = ["explain", str(videos / "g*.mp4"), "--model", str(run), "--out", str(tmp_path / "again")]
     assert main([*again, "--window", "0.5", "--overlap", "0.5"]) == 0
     windowed = Explanation.load(tmp_path / "again" / "good" / "explanation.json")
     assert len(windowed.times) > len(Explanation.load(out / "good" / "explanation.json").times)
 
 
-@pytest.mark.parametrize("option, value", [("--window", "-1"), ("--window", "0"), ("--overlap", "1")])
+def test_explain_compares_and_leaves_beside_the_page_what_is_too_large(run: Path, tmp_path: Path) -> None:
+    clip, out = tmp_path / "clip.mp4", tmp_path / "out"
+    write_video(clip, (np.full((48, 64, 3), 220, dtype=np.uint8) for _ in range(10)), 10.0)
+    arguments = ["explain", str(clip), "--model", str(run), "--out", str(out), "--compare", str(run)]
+    truth = write_clips([Clip(str(clip), "a", segments=(Segment(0.2, 0.6, "a"),))], tmp_path / "truth.csv")
+    assert main([*arguments, "--grad_cam", "--inline_limit", "0.0001", "--truth", str(truth)]) == 0
+    files = {path.name for path in (out / "clip").iterdir()}
+    assert files == {*FILES, "explanation_2.json", "explanation_3.json", "report.mp4"}
+    first, cam, other = (Explanation.load(out / "clip" / f"explanation{i}.json") for i in ("", "_2", "_3"))
+    assert cam.model == f"{first.model}, Grad-CAM"
+    assert other.to_dict() == first.to_dict()
+    page = (out / "clip" / "report.html").read_text()
+    assert 'src="report.mp4"' in page
+    assert '"truth":[{"start":0.2,"end":0.6' in page
+    assert cam.model in page
+    assert 'src="clip/thumbnail.jpg"' in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "option, value", [("--window", "-1"), ("--window", "0"), ("--overlap", "1"), ("--inline_limit", "-1")]
+)
 def test_windows_that_cannot_be_end_in_a_sentence(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,8 @@ from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.features.extract import frame_features
 from whenwhere.localization import LocalizationOptions
-from whenwhere.models import SpatioTemporalAttentionOptions
+from whenwhere.models import METHODS, SpatioTemporalAttentionOptions
+from whenwhere.models.evidence import grad_cam
 from whenwhere.recognizer import Recognizer, load, merge_repeats
 from whenwhere.structures import Explanation
 from whenwhere.training.checkpoint import MODEL_FILE, CheckpointError, ModelRecord, load_model
@@ -143,6 +144,38 @@ def test_a_video_that_is_slower_than_its_windows(run: Path, tmp_path: Path) -> N
     write_video(path, (np.full((32, 32, 3), 40 * i, dtype=np.uint8) for i in range(6)), 1.0)
     explanation = load(run).explain(path, window=0.7)
     assert explanation.times == pytest.approx(range(6))
+
+
+def test_grad_cam_answers_when_and_where_for_the_same_label(run: Path, video: Path) -> None:
+    recognizer = load(run)
+    attention, cam = recognizer.explain(video), recognizer.explain(video, answer="grad_cam")
+    assert cam.labels == attention.labels
+    assert cam.times == attention.times
+    assert cam.model == f"{attention.model}, Grad-CAM"
+    frames = read_frames(video, Uniform(12)).pixels
+    with torch.inference_mode():
+        seen = recognizer.features(frames)
+    features = seen.clone().unsqueeze(0).requires_grad_()
+    logits = recognizer.network.head(features).logits[0]
+    (gradient,) = torch.autograd.grad(logits.max(), features)
+    expected = (gradient.mean((3, 4), keepdim=True) * features).sum(2)[0].relu().detach()
+    assert expected.max() > 0
+    np.testing.assert_allclose(cam.masks, expected / expected.max(), atol=1e-4)
+    assert np.abs(cam.masks - attention.masks).max() > 0.1
+    assert all(p.grad is None for p in recognizer.network.parameters())
+
+
+def test_an_unknown_answer_is_an_error(run: Path, video: Path) -> None:
+    with pytest.raises(ValueError, match="answer must be one of attention, grad_cam, got 'cam'"):
+        load(run).explain(video, answer="cam")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_head_has_a_gradient_to_answer_with(name: str) -> None:
+    torch.manual_seed(0)
+    output, maps = grad_cam(METHODS[name](8, 3).eval(), torch.rand(1, 8, 8, 4, 4), torch.tensor([1]))
+    assert maps.shape == (1, 8, 4, 4)
+    assert output.logits.shape == (1, 3)
 
 
 def test_windows_that_cannot_be_are_an_error(run: Path, video: Path) -> None:

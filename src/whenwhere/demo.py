@@ -7,10 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from whenwhere.datasets.manifest import read_clips
 from whenwhere.datasets.synthetic import SyntheticOptions, write_dataset
 from whenwhere.evaluate import evaluate
 from whenwhere.evaluation.tables import print_scores
-from whenwhere.explain import explain_all
+from whenwhere.explain import explain_all, truth_of
 from whenwhere.features.backbone import BackboneOptions
 from whenwhere.losses import LossOptions
 from whenwhere.models import SpatioTemporalAttentionOptions
@@ -42,7 +43,8 @@ def demo(out: Path, log: Callable[[str], None] = print, config: TrainConfig = CO
     scores, _ = evaluate(run, recognizer.network, recognizer.record, data, "test", log=log)
     manifest = write_dataset(config.data.synthetic, out / "clips", clips={"test": len(data.classes)})
     videos = sorted(manifest.parent.glob("*/*.mp4"))[:3]
-    explain_all(recognizer, videos, out / "explained", log=lambda text: None)
+    truth = truth_of(read_clips(manifest))
+    explain_all(recognizer, videos, out / "explained", log=lambda text: None, truth=truth)
     print_scores(scores, "rendered clips, tier A, test split")
     console = Console()
     console.print(f"Trained from one label a clip; nobody drew a box. Look at it: {out / 'explained' / 'index.html'}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -21,9 +22,13 @@ from whenwhere.localization import (
     plan_windows,
 )
 from whenwhere.models import AttentionOutput, Network
+from whenwhere.models.evidence import grad_cam, temporal_profile
 from whenwhere.structures import Box, Explanation, Segment
 from whenwhere.training.checkpoint import CheckpointError, ModelRecord, load_model
 from whenwhere.video import Area, Between, Frames, VideoIndex, VideoInfo, build_index, clip_sampler
+
+Answer = Literal["attention", "grad_cam"]
+FeaturesAt = Callable[[np.ndarray], Tensor]
 
 
 def load(run: str | Path) -> Recognizer:
@@ -68,11 +73,33 @@ class Recognizer:
     @torch.inference_mode()
     def recognize(self, frames: Frames) -> AttentionOutput:
         """Logits and attention for the frames of one video, batch size 1."""
-        return self.network.head(self._features(frames.pixels).unsqueeze(0))
+        return self.network.head(self.features(frames.pixels).unsqueeze(0))
 
-    def _features(self, pixels: Tensor) -> Tensor:
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the head is given of frames as displayed, `(T, 3, height, width)` uint8; each frame is seen alone.
+
+        Returns:
+            `(T, C, H, W)` on the model's device.
+        """
         backbone, projection = self.network.backbone, self.network.projection
         return frame_features(pixels, backbone, projection, preprocessing=self.preprocessing)  # type: ignore[arg-type]
+
+    def features_of(self, fitted: Tensor) -> Tensor:
+        """Features `(T, C, H, W)` of frames `(T, 3, size, size)` uint8 that are fitted to the network's input already.
+
+        Frames of several videos may stand in one batch; each is seen alone.
+        """
+        backbone, projection = self.network.backbone, self.network.projection
+        return frame_features(fitted, backbone, projection, preprocessing=self.preprocessing.normalise)  # type: ignore[arg-type]
+
+    def windows_of(self, info: VideoInfo, window: float | None = None, overlap: float = 0.5) -> np.ndarray:
+        """Windows that :meth:`explain` looks at, `(N, 2)` start and end in seconds."""
+        length = next(seconds for seconds in (window, self.window, info.duration) if seconds is not None)
+        return plan_windows(info.duration, length, overlap)
+
+    def numbers_in(self, info: VideoInfo, start: float, end: float) -> np.ndarray:
+        """Numbers `(T,)` of the frames looked at in the window from ``start`` to ``end`` seconds; some may repeat."""
+        return Between(self.sampler, start, end)(info.timestamps, info.duration)
 
     def explain(
         self,
@@ -81,6 +108,7 @@ class Recognizer:
         localization: LocalizationOptions | None = None,
         window: float | None = None,
         overlap: float = 0.5,
+        answer: Answer = "attention",
     ) -> Explanation:
         """Say what happens in a video, when, and where.
 
@@ -94,22 +122,44 @@ class Recognizer:
             window: seconds; None: the whole video is one window, or for a model trained at a fixed rate what its frames
                 last.
             overlap: share of a window that lies in the next one too, in [0, 1).
+            answer: what says when and where. ``grad_cam`` is Grad-CAM of the window's most probable class on the same
+                features, over its largest value in the window, to hold the attention against. It has no temporal
+                weights, so ``weights`` are its importance. Masks are 0 where nothing speaks for the class.
 
         Raises:
             VideoError: the file cannot be read.
-            ValueError: a window that is not positive, an overlap out of range.
+            ValueError: a window that is not positive, an overlap out of range, an unknown answer.
         """
+        if answer not in get_args(Answer):
+            raise ValueError(f"answer must be one of {', '.join(get_args(Answer))}, got {answer!r}")
         index = build_index(path)
-        length = next(seconds for seconds in (window, self.window, index.info.duration) if seconds is not None)
-        windows = plan_windows(index.info.duration, length, overlap)
-        seen = merge_windows(list(self._look(index, windows)))
+        windows = self.windows_of(index.info, window, overlap)
+        looks = list(self._look(index.info, windows, self._reading(index), answer))
+        return self.explanation_of(index.info, looks, top, localization, answer)
+
+    def explanation_of(
+        self,
+        info: VideoInfo,
+        looks: Sequence[WindowResult],
+        top: int = 5,
+        localization: LocalizationOptions | None = None,
+        answer: Answer = "attention",
+    ) -> Explanation:
+        """What :meth:`explain` says, from what the head said about each window.
+
+        Args:
+            info: of the video.
+            looks: of :meth:`look_at`, one for each of :meth:`windows_of`.
+            top, localization, answer: as :meth:`explain`.
+        """
+        seen = merge_windows(looks)
         order = np.argsort(-seen.probabilities, kind="stable")[:top]
-        segments, boxes, area = self._localize(index.info, seen, localization)
+        segments, boxes, area = self._localize(info, seen, localization)
         return Explanation(
-            path=str(path),
-            width=index.info.width,
-            height=index.info.height,
-            duration=index.info.duration,
+            path=info.path,
+            width=info.width,
+            height=info.height,
+            duration=info.duration,
             labels=tuple((self.classes[number], float(seen.probabilities[number])) for number in order),
             times=tuple(seen.times.tolist()),
             importance=tuple(seen.importance.tolist()),
@@ -118,7 +168,7 @@ class Recognizer:
             mask_area=area,
             segments=segments,
             boxes=boxes,
-            model=self.name,
+            model=self.name if answer == "attention" else f"{self.name}, Grad-CAM",
         )
 
     def _localize(
@@ -147,33 +197,63 @@ class Recognizer:
         )
         return segments, boxes, area
 
-    @torch.inference_mode()
-    def _look(self, index: VideoIndex, windows: np.ndarray) -> Iterator[WindowResult]:
-        """What the model says about each window; a frame that is in the window before too is not looked at again."""
-        info = index.info
+    def _reading(self, index: VideoIndex) -> FeaturesAt:
+        """Reads and computes; a frame that is in the window before too is not looked at again."""
         known: dict[int, Tensor] = {}
-        for start, end in windows.tolist():
-            numbers = Between(self.sampler, start, end)(info.timestamps, info.duration)
+
+        def features_at(numbers: np.ndarray) -> Tensor:
             missing = np.setdiff1d(numbers, list(known))
             if len(missing):
-                pixels = self.reader(index, lambda *_, missing=missing: missing).pixels
-                known.update(zip(missing.tolist(), self._features(pixels), strict=True))
-            known = {number: known[number] for number in numbers.tolist()}
-            output = self.network.head(torch.stack([known[number] for number in numbers.tolist()]).unsqueeze(0))
-            times, importance, weights, masks = merge_repeats(
-                info.timestamps[numbers], output.importance[0], output.weights[0].mean(0), output.mask[0, :, 0]
-            )
-            probabilities = output.logits[0].softmax(-1).float().cpu()
-            yield WindowResult(
-                start,
-                end,
-                times,
-                importance.numpy(),
-                weights.numpy(),
-                masks.numpy(),
-                probabilities.numpy(),
-                _frame_scores(output, info.timestamps[numbers]),
-            )
+                pixels = self.reader(index, lambda *_: missing).pixels
+                known.update(zip(missing.tolist(), self.features(pixels), strict=True))
+            for number in known.keys() - set(numbers.tolist()):
+                del known[number]
+            return torch.stack([known[number] for number in numbers.tolist()])
+
+        return features_at
+
+    def _look(
+        self, info: VideoInfo, windows: np.ndarray, features_at: FeaturesAt, answer: Answer
+    ) -> Iterator[WindowResult]:
+        """What the model says about each window."""
+        for start, end in windows.tolist():
+            numbers = self.numbers_in(info, start, end)
+            yield self.look_at(features_at(numbers), info.timestamps[numbers], start, end, answer)
+
+    @torch.inference_mode()
+    def look_at(
+        self, features: Tensor, times: np.ndarray, start: float, end: float, answer: Answer = "attention"
+    ) -> WindowResult:
+        """What the head says about one window.
+
+        Args:
+            features: `(T, C, H, W)` from :meth:`features`.
+            times: `(T,)` seconds of the frames, not decreasing; a frame may stand there several times.
+            start, end: of the window, seconds.
+            answer: as in :meth:`explain`.
+        """
+        output, *shares = self._when_and_where(features.unsqueeze(0), answer)
+        distinct, importance, weights, masks = merge_repeats(times, *shares)
+        return WindowResult(
+            start,
+            end,
+            distinct,
+            importance.numpy(),
+            weights.numpy(),
+            masks.numpy(),
+            output.logits[0].softmax(-1).float().cpu().numpy(),
+            _frame_scores(output, times),
+        )
+
+    def _when_and_where(self, features: Tensor, answer: Answer) -> tuple[AttentionOutput, Tensor, Tensor, Tensor]:
+        """Output for features `(1, T, C, H, W)`; the answer's importance `(T,)`, weights `(T,)`, masks `(T, H, W)`."""
+        output = self.network.head(features)
+        if answer == "attention":
+            return output, output.importance[0], output.weights[0].mean(0), output.mask[0, :, 0]
+        with torch.inference_mode(False):
+            _, maps = grad_cam(self.network.head, features.clone(), output.logits.argmax(1).clone())
+        profile = temporal_profile(maps)[0]
+        return output, profile, profile, maps[0] / maps.max().clamp_min(1e-12)
 
 
 def _frame_scores(output: AttentionOutput, times: np.ndarray) -> np.ndarray | None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,63 +12,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from browsing import Opened, open_page, wait_until
 from PIL import Image
 
-from whenwhere.rendering import mask_at, report, write_report
+from whenwhere.rendering import mask_at, write_report
 from whenwhere.rendering.overlay import blend_mask
 from whenwhere.structures import Explanation, Segment
 from whenwhere.video import iter_frames
 
 pytestmark = pytest.mark.browser
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@dataclass
-class Opened:
-    """A page, and what it did that it should not."""
-
-    page: Any
-    errors: list[str]
-    requests: list[str]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is not installed")
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium found on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-def wait_until(page: Any, condition: str) -> None:
-    """Poll from here: the page's own policy forbids the strings that the browser would have to evaluate."""
-    deadline = time.monotonic() + 10
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, f"still not true after 10 s: {condition}"
-        page.wait_for_timeout(20)
-
-
-def open_page(browser: Any, path: Path, **context: Any) -> Opened:
-    page = browser.new_context(**context).new_page()
-    opened = Opened(page, [], [])
-    page.on("pageerror", lambda error: opened.errors.append(str(error)))
-    page.on("console", lambda line: opened.errors.append(line.text) if line.type in ("error", "warning") else None)
-    page.on("request", lambda request: opened.requests.append(request.url))
-    page.goto(path.as_uri())
-    wait_until(page, "window.whenwhere && whenwhere.video.readyState >= 2")
-    return opened
 
 
 @pytest.fixture
@@ -248,11 +197,8 @@ def test_phone_width_and_color_scheme(
     page.context.close()
 
 
-def test_video_beside_the_page_plays(
-    browser: Any, explanation: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "INLINE_LIMIT", 100)
-    write_report(explanation, tmp_path / "report.html")
+def test_video_beside_the_page_plays(browser: Any, explanation: Explanation, tmp_path: Path) -> None:
+    write_report(explanation, tmp_path / "report.html", inline_limit=100)
     opened = open_page(browser, tmp_path / "report.html")
     assert opened.page.evaluate("whenwhere.video.duration") == pytest.approx(3.0, abs=0.05)
     assert opened.errors == []

@@ -19,15 +19,19 @@ COMMANDS = {
     "finetune": ("training", "fine-tune the backbone on frames of your clips, as the paper does first"),
     "train": ("training", "train a recogniser from videos and one label for each"),
     "explain": ("explaining", "say what, when and where in videos"),
+    "figure": ("exporting", "draw a filmstrip, a timeline or a gallery of explained videos, for papers"),
+    "export": ("exporting", "write explanations for other tools: ActivityNet, COCO, CVAT, VIA, FiftyOne"),
+    "watch": ("watching", "say what happens in a camera, a stream or a file while it plays"),
     "evaluate": ("training", "measure a trained model beside trivial controls"),
     "score": ("scoring", "score anyone's predictions against a truth by a published protocol, without a model"),
     "fuse": ("scoring", "add up the class scores of several runs, RGB and flow for instance, and measure the sum"),
     "compare": ("training", "train variants of a recipe over several seeds and compare"),
     "reproduce": ("reproducing", "make the paper's tables and figures, on its data, yours or rendered clips"),
+    "serve": ("serving", "explain videos in a browser and behind a JSON API"),
     "walls": ("data", "write a recipe's mosaics as video files with their truth"),
     "render": ("data", "write synthetic clips as video files with their truth"),
     "pretrain": ("tools", "pretrain the small backbone of the rendered clips"),
-    "benchmark": ("tools", "measure speed: head, decode, store"),
+    "benchmark": ("tools", "measure speed: head, decode, store, explain, serve, watch"),
 }
 
 

@@ -26,11 +26,21 @@ def benchmark_command(arguments: list[str]) -> int:
     parser = make_parser("benchmark")
     parser.add_argument(
         "what",
-        choices=["head", "decode", "store"],
-        help="head: step by step over hoisted; decode: our reader beside others; store: training from features on disk",
+        choices=sorted(_BENCHMARKS),
+        help="head: step by step over hoisted; decode: our reader beside others; store: training from features on "
+        "disk; explain: an explanation over its backbone; serve: many clients at once; watch: memory and latency on a "
+        "stream that is lost once",
     )
     parser.add_argument("--repeats", type=int, default=3, help="timed rounds")
-    parser.add_argument("--data", type=Path, help="folder of videos, for decode (those of 10 s and less) and store")
+    parser.add_argument(
+        "--data", type=Path, help="folder of videos: for decode (of 10 s and less), store, explain, watch"
+    )
+    parser.add_argument("--weights", default="random", help="of the ResNet-50 of explain: a file, hub or random")
+    parser.add_argument("--model", type=Path, help="folder of a run, for serve; a small untrained one by default")
+    parser.add_argument(
+        "--seconds", type=float, help="of sending clips, for serve (300), or of the stream of watch (600)"
+    )
+    parser.add_argument("--parallel", type=int, default=20, help="clients of serve")
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"), help="where the long video is made")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parsed = parser.parse_args(arguments)
@@ -68,7 +78,38 @@ def _store(parsed: Namespace) -> tuple[dict[str, float], Table]:
     return result, format_store(result)
 
 
-_BENCHMARKS = {"head": _head, "decode": _decode, "store": _store}
+def _explain(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.explain import benchmark_explain, format_explain, make_clip, untrained
+    from whenwhere.features.backbone import BackboneOptions
+
+    parsed.folder.mkdir(parents=True, exist_ok=True)
+    clip = make_clip(parsed.folder / "ten_seconds.mp4", _videos(parsed.data) if parsed.data else ())
+    result = benchmark_explain(untrained(BackboneOptions(weights=parsed.weights)), clip, repeats=parsed.repeats)
+    return result, format_explain(result)
+
+
+def _serve(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.serve import benchmark_serve, format_serve
+
+    result = benchmark_serve(parsed.model, parsed.seconds or 300.0, parsed.parallel)
+    return result, format_serve(result)
+
+
+def _watch(parsed: Namespace) -> tuple[dict[str, float], Table]:
+    from whenwhere.benchmarks.watch import benchmark_watch, format_watch
+
+    result = benchmark_watch(parsed.seconds or 600.0, _videos(parsed.data) if parsed.data else (), log=say)
+    return result, format_watch(result)
+
+
+_BENCHMARKS = {
+    "head": _head,
+    "decode": _decode,
+    "store": _store,
+    "explain": _explain,
+    "serve": _serve,
+    "watch": _watch,
+}
 
 
 def _videos(data: Path | None) -> list[Path]:

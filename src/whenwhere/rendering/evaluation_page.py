@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from PIL import Image
 
 from whenwhere.evaluation.answers import is_of_attention
 from whenwhere.evaluation.measure import Predictions
@@ -21,6 +19,7 @@ from whenwhere.files import write_text
 from whenwhere.metrics.bootstrap import Estimate
 from whenwhere.metrics.calibration import Reliability
 from whenwhere.rendering.contact_sheet import middle_frame
+from whenwhere.rendering.pages import asset, fill
 from whenwhere.rendering.plots import (
     Comparison,
     draw_class_bars,
@@ -28,7 +27,7 @@ from whenwhere.rendering.plots import (
     draw_reliability,
     figure_png,
 )
-from whenwhere.rendering.report import asset, fill
+from whenwhere.rendering.thumbnails import jpeg_address, jpeg_bytes
 from whenwhere.structures import Clip
 from whenwhere.video import VideoError
 
@@ -154,8 +153,4 @@ def _thumbnail(page: Page, index: int) -> str:
         pixels, _ = middle_frame(page.clips[index])
     except VideoError:
         return ""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+    return f'<img alt="" src="{jpeg_address(jpeg_bytes(pixels, THUMBNAIL, quality=80))}">'

@@ -6,8 +6,11 @@ renderings use the same functions, so a picture in the report looks like the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
@@ -45,22 +48,31 @@ class OverlayOptions:
             )
 
 
+@lru_cache(maxsize=1)
 def heat_colors() -> np.ndarray:
     """Colours of attention from low to high, `(256, 3)` uint8: the colour-blind-safe map `inferno`.
 
     Its near-black start is left out: over a picture it would look like shadow, not like attention.
     """
-    return (matplotlib.colormaps["inferno"](np.linspace(0.3, 0.97, 256))[:, :3] * 255).round().astype(np.uint8)
+    colors = (matplotlib.colormaps["inferno"](np.linspace(0.3, 0.97, 256))[:, :3] * 255).round().astype(np.uint8)
+    colors.setflags(write=False)
+    return colors
 
 
 def mask_at(explanation: Explanation, time: float) -> np.ndarray:
     """Spatial attention at ``time`` seconds, `(H, W)` in [0, 1], linear between the frames the model looked at."""
-    times = explanation.times
-    position = float(np.interp(time, times, np.arange(len(times))))
-    before = int(position)
-    after = min(before + 1, len(times) - 1)
-    share = position - before
+    before = max(bisect_right(explanation.times, time) - 1, 0)
+    after = min(before + 1, len(explanation.times) - 1)
+    gap = explanation.times[after] - explanation.times[before]
+    share = min(max((time - explanation.times[before]) / gap, 0.0), 1.0) if gap else 0.0
     return (1 - share) * explanation.masks[before] + share * explanation.masks[after]
+
+
+def nearest_frame(explanation: Explanation, time: float) -> int:
+    """Index of the frame the model looked at nearest to ``time`` seconds, the earlier one of two."""
+    after = min(bisect_left(explanation.times, time), len(explanation.times) - 1)
+    before = max(after - 1, 0)
+    return after if explanation.times[after] - time < time - explanation.times[before] else before
 
 
 def mask_scale(explanation: Explanation) -> tuple[float, float]:
@@ -73,21 +85,16 @@ def mask_scale(explanation: Explanation) -> tuple[float, float]:
     return low, max(high - low, 0.1 * high, 1e-6)
 
 
-def relative_mask_at(explanation: Explanation, time: float) -> np.ndarray:
-    """:func:`mask_at` on the scale of its clip, `(H, W)` in [0, 1]."""
-    low, span = mask_scale(explanation)
+def relative_mask_at(explanation: Explanation, time: float, scale: tuple[float, float] | None = None) -> np.ndarray:
+    """:func:`mask_at` on the ``scale`` of its clip, which is :func:`mask_scale`, `(H, W)` in [0, 1]."""
+    low, span = scale or mask_scale(explanation)
     return np.clip((mask_at(explanation, time) - low) / span, 0, 1)
 
 
 def boxes_at(explanation: Explanation, time: float) -> tuple[Box, ...]:
     """Boxes of the sampled frame nearest to ``time`` seconds, so each is shown until the next frame takes over."""
-    times = np.asarray(explanation.times)
-
-    def nearest(moment: float) -> int:
-        return int(np.abs(times - moment).argmin())
-
-    frame = nearest(time)
-    return tuple(box for box in explanation.boxes if nearest(box.time) == frame)
+    frame = nearest_frame(explanation, time)
+    return tuple(box for box in explanation.boxes if nearest_frame(explanation, box.time) == frame)
 
 
 def blend_mask(frame: np.ndarray, mask: np.ndarray, area: tuple[float, ...], opacity: float = 0.7) -> np.ndarray:
@@ -105,17 +112,19 @@ def blend_mask(frame: np.ndarray, mask: np.ndarray, area: tuple[float, ...], opa
     height, width = frame.shape[:2]
     x0, y0, x1, y1 = (round(value) for value in area)
     left, top, right, bottom = max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
-    blended = frame.copy()
     if left >= right or top >= bottom:
-        return blended
+        return frame.copy()
     grid = Image.fromarray(np.ascontiguousarray(mask, dtype=np.float32))
     fine = np.asarray(grid.resize((x1 - x0, y1 - y0), Image.Resampling.BICUBIC))
-    fine = np.clip(fine[top - y0 : bottom - y0, left - x0 : right - x0], 0, 1)
-    colors = heat_colors()[(fine * 255).round().astype(np.uint8)]
-    alpha = (opacity * fine)[..., None]
-    inside = frame[top:bottom, left:right]
-    blended[top:bottom, left:right] = (inside + alpha * (colors - inside.astype(np.float32)) + 0.5).astype(np.uint8)
-    return blended
+    fine = fine[top - y0 : bottom - y0, left - x0 : right - x0]
+    share = Image.fromarray((255 * np.clip(fine, 0, 1) + 0.5).astype(np.uint8))
+    heat = share.copy()
+    heat.putpalette(heat_colors().tobytes())
+    blended = Image.fromarray(frame)
+    inside = blended.crop((left, top, right, bottom))
+    alpha = share.point([round(opacity * level) for level in range(256)])
+    blended.paste(Image.composite(heat.convert("RGB"), inside, alpha), (left, top))
+    return np.array(blended)
 
 
 def draw_boxes(frame: np.ndarray, boxes: Iterable[Box], font: ImageFont.FreeTypeFont) -> np.ndarray:
@@ -155,29 +164,31 @@ class OverlayRenderer:
         self.picture_height = max(2, 2 * round(explanation.height * scale / 2))
         self.strip = ImportanceStrip(explanation, self.width)
         self.height = self.picture_height + self.strip.height
-        self._scale = (self.width / explanation.width, self.picture_height / explanation.height)
+        sx, sy = self.width / explanation.width, self.picture_height / explanation.height
+        x0, y0, x1, y1 = explanation.mask_area
+        self._area = (x0 * sx, y0 * sy, x1 * sx, y1 * sy)
+        # Looked up once: a long video has as many frames to draw as it has masks and boxes to look through.
+        self._scale = mask_scale(explanation)
+        self._boxes: dict[int, list[Box]] = {}
+        for box in explanation.boxes:
+            scaled = replace(box, x0=box.x0 * sx, y0=box.y0 * sy, x1=box.x1 * sx, y1=box.y1 * sy)
+            self._boxes.setdefault(nearest_frame(explanation, box.time), []).append(scaled)
 
     def __call__(self, frame: np.ndarray, time: float) -> np.ndarray:
         """Frame `(H, W, 3)` uint8 of the original size at ``time`` seconds -> ``(height, width, 3)`` uint8."""
-        explanation, (sx, sy) = self.explanation, self._scale
         if frame.shape[:2] != (self.picture_height, self.width):
             resized = Image.fromarray(frame).resize((self.width, self.picture_height), Image.Resampling.BILINEAR)
             frame = np.asarray(resized)
-        x0, y0, x1, y1 = explanation.mask_area
-        area = (x0 * sx, y0 * sy, x1 * sx, y1 * sy)
-        picture = blend_mask(frame, relative_mask_at(explanation, time), area, self.options.opacity)
-        boxes = [
-            Box(box.time, box.x0 * sx, box.y0 * sy, box.x1 * sx, box.y1 * sy, box.label, box.score)
-            for box in boxes_at(explanation, time)
-        ]
+        mask = relative_mask_at(self.explanation, time, self._scale)
+        picture = blend_mask(frame, mask, self._area, self.options.opacity)
+        boxes = self._boxes.get(nearest_frame(self.explanation, time), [])
         if boxes:
             picture = draw_boxes(picture, boxes, self.strip.font)
         return np.concatenate([picture, self.strip.at(time)])
 
 
-def check_size(explanation: Explanation, path: str | Path, frame: np.ndarray) -> None:
-    """Raise ValueError when a frame `(H, W, 3)` is not of the explanation's size, so nothing would fit on it."""
-    height, width = frame.shape[:2]
+def check_size(explanation: Explanation, path: str | Path, width: int, height: int) -> None:
+    """Raise ValueError when frames are not of the explanation's size, so nothing would fit on them."""
     if (height, width) != (explanation.height, explanation.width):
         raise ValueError(
             f"{path} has frames of {width} x {height} pixels, but its explanation was made for "
@@ -190,23 +201,35 @@ def write_overlay(
     path_out: str | Path,
     video_path: str | Path | None = None,
     options: OverlayOptions | None = None,
+    say: Callable[[int], None] | None = None,
 ) -> None:
     """Write an mp4 of the explained video with attention, boxes and importance drawn in, at the same timing.
 
-    One frame is in memory at a time, however long the video is.
+    Two frames are in memory at a time, however long the video is.
 
     Args:
         explanation: what to draw.
         path_out: the file to write.
         video_path: the video, when it is no longer at ``explanation.path``.
         options: how to draw it.
+        say: called with the number of frames drawn, after each.
 
     Raises:
         VideoError: the video cannot be read or the output cannot be written.
         ValueError: the video does not have the size the explanation was made for.
     """
     path, renderer = str(video_path or explanation.path), OverlayRenderer(explanation, options)
-    with VideoWriter(path_out) as writer:
-        for time, frame in iter_frames(path):
-            check_size(explanation, path, frame)
-            writer.write(renderer(frame, time), time)
+    # "veryfast" takes half the time of "medium" and makes no larger files of such pictures. A frame is encoded while
+    # the next one is drawn.
+    with VideoWriter(path_out, preset="veryfast") as writer, ThreadPoolExecutor(max_workers=1) as encoder:
+        encoding: Future[None] | None = None
+        for count, (time, frame) in enumerate(iter_frames(path), start=1):
+            check_size(explanation, path, frame.shape[1], frame.shape[0])
+            drawn = renderer(frame, time)
+            if encoding is not None:
+                encoding.result()
+            encoding = encoder.submit(writer.write, drawn, time)
+            if say is not None:
+                say(count)
+        if encoding is not None:
+            encoding.result()

@@ -1,28 +1,91 @@
-"use strict";
-
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { explanation, frameSeconds, videoOffset } = data;
-  const { times, duration } = explanation;
+  const { frameSeconds, frameTimes, videoOffset } = data;
+  const { duration } = data.views[0].explanation;
   const byId = (id) => document.getElementById(id);
   const video = byId("video");
-  const canvas = byId("canvas");
-  const view = attentionView(data, canvas);
-  const state = { mask: true, boxes: true, opacity: 0.7, loop: null, time: 0 };
+  const state = { opacity: 0.7, loop: null, time: 0, frameTime: 0 };  // the clock, and the start of the frame on show
+  const comparing = data.views.length > 1;
 
-  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
-  const seconds = (value, digits = 1) => `${value.toFixed(digits)} s`;
-  const percent = (value) => `${Math.round(100 * value)} %`;
+  // The small shares forgive what files and browsers round off.
+  const frameAt = (time) => (frameTimes ? indexBefore(frameTimes, time + 5e-4) : Math.floor(time / frameSeconds + 0.06));
+  const frameStart = (frame) => (frameTimes ? frameTimes[frame] : frame * frameSeconds);
+  const lastFrame = Math.max(frameAt(duration - frameSeconds / 2), frameTimes ? frameTimes.length - 1 : 0);
+
+  // ---- Panes: the video with what one explanation says over it ---------------------------------
+
+  /** The first pane holds the video itself, the others a copy of the frame it shows. */
+  function makePane(view, number) {
+    const figure = number ? byId("stages").appendChild(element("figure", { className: "pane" })) : document.querySelector(".pane");
+    const pane = { data: view, shown: { mask: true, boxes: true }, onScreen: true, checks: {} };
+    if (number) {
+      pane.copy = element("canvas", { className: "copy" });
+      pane.copy.setAttribute("role", "img");
+      pane.copy.setAttribute("aria-label", `The same video, with what ${view.name} says`);
+      pane.canvas = element("canvas");
+      pane.canvas.setAttribute("aria-hidden", "true");
+      const stage = element("div", { className: "stage" }, pane.copy, pane.canvas);
+      stage.style.cssText = document.querySelector(".stage").style.cssText;
+      figure.append(stage);
+    } else pane.canvas = byId("canvas");
+    pane.attention = attentionView(view, data.heatColors, pane.canvas);
+    if (comparing) {
+      const toggles = element("div", { className: "options" });
+      const told = `${view.explanation.labels[0][0]}, ${format.percent(view.explanation.labels[0][1])}`;
+      figure.append(element("figcaption", {}, element("h2", { textContent: view.name }), element("p", { textContent: told }), toggles));
+      makeToggles(pane, toggles, number);
+    } else makeToggles(pane, byId("toggles"), 0);
+    // What is scrolled out of sight is not drawn.
+    new IntersectionObserver(([entry]) => {
+      pane.onScreen = entry.isIntersecting;
+      if (pane.onScreen) drawPane(pane);
+    }).observe(pane.canvas);
+    return pane;
+  }
+
+  function makeToggles(pane, parent, number) {
+    for (const [kind, text, key] of [["mask", comparing ? "Heat map" : "Attention", "m"], ["boxes", "Boxes", "b"]]) {
+      const check = element("input", { id: `show-${kind}${number ? `-${number + 1}` : ""}`, type: "checkbox", checked: true });
+      check.addEventListener("change", () => setShown(pane, kind, check.checked));
+      pane.checks[kind] = check;
+      const label = element("label", {}, check, ` ${text} `, element("kbd", { textContent: key }));
+      if (comparing) check.setAttribute("aria-label", `${text}, ${pane.data.name}`);
+      parent.append(label);
+    }
+  }
+
+  function setShown(pane, kind, shown) {
+    pane.shown[kind] = shown;
+    pane.checks[kind].checked = shown;
+    drawPane(pane);
+  }
+
+  /** A key switches every pane alike. */
+  function toggleAll(kind) {
+    const shown = !panes[0].shown[kind];
+    for (const pane of panes) setShown(pane, kind, shown);
+  }
+
+  function drawPane(pane) {
+    if (!pane.onScreen) return;
+    if (pane.copy) {
+      const context = fitted(pane.copy);
+      context.drawImage(video, 0, 0, pane.copy.width, pane.copy.height);
+    }
+    pane.attention.draw(state.frameTime, { ...pane.shown, opacity: state.opacity });
+  }
 
   /** Draw the page as it should look at `time` seconds after the first frame. */
-  function render(time) {
+  function render(time, sought = false) {
     state.time = clamp(time, 0, duration);
-    view.draw(state.time, state);
-    byId("cursor").style.left = `${100 * state.time / duration}%`;
-    byId("clock").textContent = `${state.time.toFixed(2)} / ${seconds(duration, 2)}`;
+    state.frameTime = frameStart(Math.min(frameAt(state.time), lastFrame));
+    panes.forEach(drawPane);
+    timeline.setTime(state.time, sought);
+    const clock = duration < 120 ? state.time.toFixed(2) : format.time(state.time, duration);
+    byId("clock").textContent = `${clock} / ${format.time(duration, duration, duration < 120 ? 2 : 1)}`;
     const scrubber = byId("scrubber");
     scrubber.setAttribute("aria-valuenow", state.time.toFixed(2));
-    scrubber.setAttribute("aria-valuetext", seconds(state.time, 2));
+    scrubber.setAttribute("aria-valuetext", format.time(state.time, duration, 2));
   }
 
   // ---- Playback ------------------------------------------------------------------------------
@@ -31,7 +94,7 @@
 
   function seek(time) {
     video.currentTime = clamp(time, 0, duration) + videoOffset;
-    render(time);
+    render(time, true);
   }
 
   function play() {
@@ -43,20 +106,24 @@
 
   const togglePlay = () => (video.paused ? play() : video.pause());
 
+  /** Seek to half-way through a frame, where rounding cannot reach a neighbour. */
+  function seekFrame(frame) {
+    const number = clamp(frame, 0, lastFrame);
+    seek((frameStart(number) + (number < lastFrame ? frameStart(number + 1) : duration)) / 2);
+  }
+
   function stepFrames(count) {
     video.pause();
-    const frame = Math.floor(videoTime() / frameSeconds + 1e-3) + count;
-    seek((Math.max(frame, 0) + 0.5) * frameSeconds);  // half-way, where rounding cannot reach a neighbour
+    seekFrame(frameAt(videoTime()) + count);
   }
 
   function setLoop(segment) {
+    if (segment === state.loop) return;
     state.loop = segment;
-    for (const button of document.querySelectorAll(".segment")) {
-      button.setAttribute("aria-pressed", String(button.segment === segment));
-    }
+    timeline.setChosen(segment);
     const unloop = byId("unloop");
     unloop.hidden = !segment;
-    if (segment) unloop.textContent = `Repeating ${segment.start.toFixed(1)}–${seconds(segment.end)}  ✕`;
+    if (segment) unloop.textContent = `Repeating ${format.span(segment.start, segment.end, duration)}  ✕`;
   }
 
   function chooseSegment(segment) {
@@ -90,6 +157,7 @@
     video.addEventListener("ended", () => state.loop && play());
     for (const event of ["play", "pause", "ended"]) video.addEventListener(event, showPlayState);
     video.addEventListener("loadedmetadata", keepShape);
+    video.addEventListener("loadeddata", () => panes.forEach(drawPane));
     if (video.readyState > 0) keepShape();
     video.addEventListener("error", showError);
     if (video.error) showError();
@@ -97,9 +165,10 @@
 
   /** The shape a player gives the picture: pixels in the file need not be square. */
   function keepShape() {
-    const { style } = video.parentElement;
-    style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
-    style.setProperty("--ratio", video.videoWidth / video.videoHeight);
+    for (const { style } of document.querySelectorAll(".stage")) {
+      style.setProperty("--aspect", `${video.videoWidth} / ${video.videoHeight}`);
+      style.setProperty("--ratio", video.videoWidth / video.videoHeight);
+    }
   }
 
   function showPlayState() {
@@ -115,97 +184,27 @@
 
   // ---- The parts of the page that never change ---------------------------------------------
 
-  function buildCurves() {
-    const svg = byId("curves");
-    const add = (kind, values, closed) => {
-      const greatest = Math.max(...values);
-      const points = times.map((time, i) => [1000 * time / duration, 98 - 92 * values[i] / greatest]);
-      const line = [[-9, points[0][1]], ...points, [1009, points[points.length - 1][1]]];
-      const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-      path.setAttribute("class", kind);
-      path.setAttribute("d", `M${line.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L")}`
-        + (closed ? "V109H-9Z" : ""));
-      svg.append(path);
-    };
-    add("importance", explanation.importance, true);
-    add("weights", explanation.weights, false);
-  }
-
-  function buildSegmentRow(caption, segments, isTruth) {
-    const title = document.createElement("div");
-    title.className = "caption";
-    title.textContent = caption;
-    const track = document.createElement("div");
-    track.className = "track";
-    for (const segment of segments) {
-      const button = document.createElement("button");
-      const span = `${segment.start.toFixed(1)}–${seconds(segment.end)}`;
-      button.type = "button";
-      button.className = isTruth ? "segment truth" : "segment";
-      button.segment = segment;
-      button.append(Object.assign(document.createElement("span"), { textContent: span }));
-      button.title = isTruth ? `${segment.label}, ${span}` : `${segment.label}, ${span}, score ${segment.score.toFixed(2)}`;
-      button.setAttribute("aria-label", `Repeat ${isTruth ? "true " : ""}${button.title}`);
-      button.setAttribute("aria-pressed", "false");
-      button.style.left = `${100 * segment.start / duration}%`;
-      button.style.width = `${100 * (Math.min(segment.end, duration) - segment.start) / duration}%`;
-      button.style.backgroundColor = data.labelColors[segment.label];
-      button.addEventListener("click", () => chooseSegment(segment));
-      track.append(button);
-    }
-    byId("rows").append(title, track);
-  }
-
-  function buildRows() {
-    for (const [caption, segments] of [["When", explanation.segments], ["Truth", data.truth]]) {
-      for (const label of Object.keys(data.labelColors)) {  // the predicted label comes first
-        const own = segments.filter((segment) => segment.label === label);
-        if (own.length) buildSegmentRow(`${caption}: ${label}`, own, caption === "Truth");
-      }
-    }
-  }
-
-  function buildAxis() {
-    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((size) => duration / size <= 6)
-      || duration / 5;
-    const digits = step < 1 ? 1 : 0;
-    const add = (time, text) => {
-      const tick = document.createElement("span");
-      tick.textContent = text;
-      tick.style.left = `${100 * time / duration}%`;
-      byId("axis").append(tick);
-      return tick;
-    };
-    for (let i = 0; i * step < duration - 0.6 * step; i += 1) add(i * step, (i * step).toFixed(digits));
-    add(duration, seconds(duration, 1)).className = "last";
-  }
-
-  function buildLabels() {
-    for (const [name, probability] of explanation.labels.slice(0, 5)) {
-      const item = document.createElement("li");
-      const line = document.createElement("div");
-      for (const text of [name, percent(probability)]) {
-        line.append(Object.assign(document.createElement("span"), { textContent: text }));
-      }
-      const bar = Object.assign(document.createElement("div"), { className: "bar" });
-      const length = document.createElement("i");
+  function buildLabels({ name, explanation }) {
+    if (comparing) byId("labels").append(element("h3", { textContent: name }));
+    const list = element("ol", { className: "labels" });
+    for (const [label, probability] of explanation.labels.slice(0, 5)) {
+      const length = element("i");
       length.style.width = `${100 * probability}%`;
-      bar.append(length);
-      item.append(line, bar);
-      byId("labels").append(item);
+      const texts = [label, format.percent(probability)].map((text) => element("span", { textContent: text }));
+      list.append(element("li", {}, element("div", {}, ...texts), element("div", { className: "bar" }, length)));
     }
+    byId("labels").append(list);
+  }
+
+  function buildLegend() {
     const stops = data.heatColors.filter((_, i) => i % 15 === 0).map(([r, g, b], i) => `rgb(${r} ${g} ${b} / ${i / 17})`);
     byId("legend").style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    byId("flat").hidden = !data.flat;
+    const flat = data.views.filter((view) => view.flat);
+    byId("flat").hidden = !flat.length;
+    if (comparing) byId("flat").prepend(`${flat.map((view) => view.name).join(", ")}: `);
   }
 
   // ---- Controls ------------------------------------------------------------------------------
-
-  function setShown(kind, shown) {
-    state[kind] = shown;
-    byId(`show-${kind}`).checked = shown;
-    render(state.time);
-  }
 
   function bindControls() {
     byId("play").addEventListener("click", togglePlay);
@@ -213,25 +212,9 @@
     byId("forward").addEventListener("click", () => stepFrames(1));
     byId("unloop").addEventListener("click", () => setLoop(null));
     byId("speed").addEventListener("change", (event) => { video.playbackRate = Number(event.target.value); });
-    for (const kind of ["mask", "boxes"]) {
-      byId(`show-${kind}`).addEventListener("change", (event) => setShown(kind, event.target.checked));
-    }
     byId("opacity").addEventListener("input", (event) => {
       state.opacity = Number(event.target.value);
-      render(state.time);
-    });
-    const scrubber = byId("scrubber");
-    const seekTo = (event) => {
-      const { left, width } = scrubber.getBoundingClientRect();
-      setLoop(null);
-      seek(duration * (event.clientX - left) / width);
-    };
-    scrubber.addEventListener("pointerdown", (event) => {
-      scrubber.setPointerCapture(event.pointerId);
-      seekTo(event);
-    });
-    scrubber.addEventListener("pointermove", (event) => {
-      if (scrubber.hasPointerCapture(event.pointerId)) seekTo(event);
+      panes.forEach(drawPane);
     });
   }
 
@@ -241,31 +224,45 @@
       ArrowLeft: () => stepFrames(-1),
       ArrowRight: () => stepFrames(1),
       Home: () => seek(0),
-      End: () => seek(duration - frameSeconds / 2),
+      End: () => seekFrame(lastFrame),
       Escape: () => setLoop(null),
-      m: () => setShown("mask", !state.mask),
-      b: () => setShown("boxes", !state.boxes),
+      m: () => toggleAll("mask"),
+      b: () => toggleAll("boxes"),
+      "+": () => timeline.zoom(2),
+      "=": () => timeline.zoom(2),  // the same key without Shift
+      "-": () => timeline.zoom(0.5),
+      0: () => timeline.show(0, duration),
     };
+    const shifted = { ArrowLeft: () => timeline.pan(-0.5), ArrowRight: () => timeline.pan(0.5) };
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       // Keys that the focused control itself understands stay its own.
       const own = { BUTTON: [" "], INPUT: event.target.type === "range" ? ["ArrowLeft", "ArrowRight", "Home", "End"] : [" "] };
-      if (event.target.tagName === "SELECT" || (own[event.target.tagName] || []).includes(key) || !actions[key]) return;
+      const action = (event.shiftKey && shifted[key]) || actions[key];
+      if (event.target.tagName === "SELECT" || (own[event.target.tagName] || []).includes(key) || !action) return;
       event.preventDefault();
-      actions[key]();
+      action();
     });
   }
 
   byId("scrubber").setAttribute("aria-valuemax", duration.toFixed(2));
-  buildCurves();
-  buildRows();
-  buildAxis();
-  buildLabels();
+  document.querySelector("main").classList.toggle("comparison", comparing);
+  const timeline = makeTimeline(data, {
+    onSeek: (time) => {
+      setLoop(null);
+      seek(time);
+    },
+    onChoose: chooseSegment,
+  });
+  const panes = data.views.map(makePane);
+  data.views.forEach(buildLabels);
+  buildLegend();
+  const downloads = makeDownloads(data, panes, video, state);
   bindControls();
   bindKeys();
   followFrames();
-  new ResizeObserver(() => render(state.time)).observe(canvas);
+  new ResizeObserver(() => panes.forEach(drawPane)).observe(byId("stages"));
   render(0);
-  window.whenwhere = { explanation, video, canvas, state, seek, render, ...view };
+  window.whenwhere = { data, video, panes, canvas: panes[0].canvas, state, seek, render, timeline, downloads };
 })();

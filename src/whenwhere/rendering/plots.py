@@ -6,11 +6,13 @@ Every ``draw_`` function gives a figure; :func:`write_figure` makes a file of it
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
@@ -20,6 +22,7 @@ from numpy.typing import ArrayLike
 from whenwhere.files import whole_file
 from whenwhere.metrics.bootstrap import Estimate, best_of
 from whenwhere.metrics.calibration import Reliability
+from whenwhere.rendering.letters import choose_fonts
 from whenwhere.rendering.strip import fit_text, text_font
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -33,6 +36,7 @@ ROW = 0.21  # inches, a line of text with what is drawn beside it
 def figure_png(figure: Figure, dpi: int = 110) -> bytes:
     """The figure as a PNG, cut to what is drawn."""
     buffer = io.BytesIO()
+    choose_fonts(figure)
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.15)
     return buffer.getvalue()
 
@@ -50,7 +54,10 @@ def write_figure(figure: Figure, path: str | Path, dpi: int = 110, tight: bool =
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"cannot write a plot to {path}: expected a file name ending in {', '.join(SUFFIXES)}")
     cut: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.15} if tight else {}
-    with whole_file(path) as partial:
+    choose_fonts(figure)
+    # Type 42: text in a PDF stays text that can be searched and edited, as journals ask.
+    with whole_file(path) as partial, matplotlib.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # choose_fonts has said so
         figure.savefig(partial, format=path.suffix.lower()[1:], dpi=dpi, **cut)
     return path
 

@@ -15,7 +15,7 @@ from whenwhere.datasets.manifest import ManifestError
 from whenwhere.datasets.synthetic import write_dataset
 from whenwhere.files import write_text
 from whenwhere.recognizer import load
-from whenwhere.rendering.filmstrip import filmstrip_indices, pictures_at, write_filmstrip
+from whenwhere.rendering.filmstrip import bare, filmstrip_indices, pictures_at, write_filmstrip
 from whenwhere.rendering.plots import write_figure
 from whenwhere.reproduce.examples import Example, examples, one_a_class, ranked, test_clips
 from whenwhere.reproduce.inputs import begin, digest, is_of
@@ -169,10 +169,7 @@ def _weighted(chosen: Sequence[Example], path: Path, frames: int) -> None:
             for row, image in enumerate((picture, (picture * share).astype(np.uint8))):
                 axes = figure.add_subplot(grid[2 * number + row, column])
                 axes.imshow(image)
-                axes.set_xticks([])
-                axes.set_yticks([])
-                for spine in axes.spines.values():
-                    spine.set_visible(False)
+                bare(axes)
                 if row == 0:
                     axes.set_title(f"{one.said.times[index]:.2f} s", fontsize=9, pad=3)
                 if column == 0:
