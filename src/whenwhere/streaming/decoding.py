@@ -1,0 +1,236 @@
+"""The thread that decodes: it never waits for those who look, and opens a lost source again."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+
+from whenwhere.errors import WhenwhereError
+from whenwhere.streaming.clips import ClipRecorder, StoredPacket
+from whenwhere.streaming.ring import NewestQueue
+from whenwhere.streaming.source import (
+    Opened,
+    RatePicker,
+    Source,
+    SourceError,
+    SourceOptions,
+    Timeline,
+    backoff,
+    open_source,
+)
+from whenwhere.video.indexing import Orientation
+
+_WAITING = 500  # packets without a frame to tell their time, at most
+_LATE = 1.0  # seconds by which a recording may lag before its clock is set anew
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFrame:
+    """A frame picked for looking at.
+
+    Attributes:
+        pixels: `(H, W, 3)` uint8 RGB as displayed.
+        time: seconds of the stream, the first frame is 0.
+        arrival: seconds of ``time.monotonic()`` at which it was decoded.
+        wall: seconds since 1970 at which it was decoded.
+        connection: number of the connection it came through, from 1.
+    """
+
+    pixels: np.ndarray
+    time: float
+    arrival: float
+    wall: float
+    connection: int
+
+
+class DecodingThread(threading.Thread):
+    """Decodes a source, hands picked frames to a queue and all packets to a recorder.
+
+    Args:
+        source, options: what to open, and how.
+        rate: frames a second to pick.
+        recorder: None: no clips are kept.
+        log: told when the source is lost and found.
+
+    Attributes:
+        frames: picked ones; the newest win.
+        decoded, picked: frames so far.
+        connections: times the source was opened and gave a frame.
+        state: ``connecting``, ``playing``, ``lost`` or ``ended``.
+        error: why it gave up; None: it did not.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: SourceOptions,
+        rate: float,
+        recorder: ClipRecorder | None,
+        log: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="decoding", daemon=True)  # a read that hangs does not keep the program from ending
+        self.source, self.options = source, options
+        self.frames: NewestQueue[StreamFrame] = NewestQueue()
+        self.decoded = self.picked = self.connections = 0
+        self.state = "connecting"
+        self.error: WhenwhereError | None = None
+        self._recorder, self._log = recorder, log
+        self._picker, self._timeline = RatePicker(rate), Timeline()
+        self._stopped = threading.Event()
+        self._anchor = 0.0
+        self._failures = 0
+        self._looping = False
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def run(self) -> None:
+        try:
+            self._stay_connected()
+        except WhenwhereError as error:
+            self.error = error
+        finally:
+            self.state = "ended"
+            self.frames.close()
+
+    def _stay_connected(self) -> None:
+        while not self._stopped.is_set():
+            cause = "the stream ended"
+            try:
+                with open_source(self.source, self.options) as opened, self._recording(opened):
+                    ended = self._play(opened)
+                    if ended and not self.options.loop:
+                        self.frames.close()
+                        self._stopped.wait()  # until all was looked at: clips are written while the source is open
+                        return
+                if ended:
+                    continue
+            except (av.FFmpegError, OSError) as error:
+                cause = getattr(error, "strerror", None) or str(error)
+            if not self._stopped.is_set():
+                self._wait_to_reconnect(cause)
+
+    @contextlib.contextmanager
+    def _recording(self, opened: Opened) -> Iterator[None]:
+        """The recorder takes packets of this connection; clips go on only from one pass of a loop to the next."""
+        if self._recorder is None:
+            yield
+            return
+        self._recorder.connect(opened.stream)
+        try:
+            yield
+        finally:
+            if self._looping and not self._stopped.is_set():
+                self._recorder.connect(None)
+            else:
+                self._recorder.disconnect()
+
+    def _wait_to_reconnect(self, cause: str) -> None:
+        self.state = "lost"
+        self._timeline.restart()
+        self._failures += 1
+        retries = self.options.retries
+        if retries is not None and self._failures > retries:
+            raise SourceError(
+                f"{self.source.name}: {cause}; tried {retries} times again; check that the source is on and reachable"
+            )
+        wait = backoff(self._failures, self.options, random.random())
+        self._log(f"{self.source.name}: {cause}; trying again in {wait:.1f} s")
+        self._stopped.wait(wait)
+
+    def _play(self, opened: Opened) -> bool:
+        """Decode until the source ends, True, or is lost or stopped, False."""
+        looped, first, last_time, self._looping = self._looping, True, self._timeline.now, False
+        waiting: deque[Any] = deque(maxlen=_WAITING)
+        orientation = Orientation()
+        for packet in self._packets(opened):
+            if self._recorder is not None and packet.size and packet.pts is not None:
+                waiting.append(packet)
+            for frame in _decoded(packet):
+                if self._stopped.is_set():
+                    return False
+                if first:
+                    first, orientation = False, Orientation.of(frame)
+                    self._connected(looped)
+                self._take(frame, opened, orientation)
+                step, last_time = self._timeline.now - last_time, self._timeline.now
+            self._record(waiting)
+        if first and self.source.kind == "file":
+            raise SourceError(f"{self.source.name}: none of its frames can be decoded; the file is damaged or cut off")
+        if first or not (opened.recorded and self._at_end(opened)):
+            return False
+        self._timeline.restart(step)
+        self._looping = self.options.loop
+        return True
+
+    def _packets(self, opened: Opened) -> Iterator[Any]:
+        try:
+            yield from opened.container.demux(opened.stream)
+        except av.FFmpegError:
+            if self.source.kind != "file":  # a file that is cut off ends there
+                raise
+
+    def _at_end(self, opened: Opened) -> bool:
+        """Whether a recording ran to its end, and was not cut off by a lost connection."""
+        if self.source.kind == "file" or self._timeline.offset is None:
+            return True
+        length, start = (
+            ticks / av.time_base for ticks in (opened.container.duration, opened.container.start_time or 0)
+        )
+        return self._timeline.now - self._timeline.offset - start >= 0.9 * length - 1.0
+
+    def _connected(self, looped: bool) -> None:
+        if not looped:
+            self.connections += 1
+            self._anchor = 0.0
+            if self.connections > 1:
+                self._log(f"{self.source.name}: connected again")
+        self.state, self._failures = "playing", 0
+
+    def _take(self, frame: av.VideoFrame, opened: Opened, orientation: Orientation) -> None:
+        stamp = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base is not None else None
+        seconds = self._timeline.at(stamp, time.monotonic())
+        if opened.recorded:
+            self._keep_pace(seconds)
+        self.decoded += 1
+        if self._picker.picks(seconds):
+            self.picked += 1
+            pixels = orientation.apply(frame.to_ndarray(format="rgb24"))
+            self.frames.put(StreamFrame(pixels, seconds, time.monotonic(), time.time(), self.connections))
+
+    def _keep_pace(self, seconds: float) -> None:
+        """Wait until a frame of a recording is due."""
+        early = self._anchor + seconds - time.monotonic()
+        if not self._anchor or early < -_LATE:
+            self._anchor = time.monotonic() - seconds
+        elif early > 0:
+            self._stopped.wait(early)
+
+    def _record(self, waiting: deque[Any]) -> None:
+        """Give packets to the recorder, once it is known when they are shown."""
+        offset = self._timeline.offset
+        if self._recorder is None or offset is None:
+            return
+        for packet in waiting:
+            base = packet.time_base
+            shown = float(packet.pts * base) + offset
+            decoded = shown if packet.dts is None else float(packet.dts * base) + offset
+            self._recorder.add(StoredPacket(bytes(packet), shown, decoded, bool(packet.is_keyframe)))
+        waiting.clear()
+
+
+def _decoded(packet: Any) -> list[av.VideoFrame]:
+    """Its frames; none when it is damaged, as at the begin of a stream that was joined midway."""
+    try:
+        return packet.decode()
+    except av.InvalidDataError:
+        return []
