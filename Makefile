@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup dev demo check test test-slow test-all bench
+.PHONY: help setup dev demo check test test-slow test-all bench docs screenshots
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,13 @@ test-all: .venv/.dev ## every test
 
 bench: .venv/.installed ## how much faster the hoisted head is
 	$(BIN)/whenwhere benchmark head
+
+docs: .venv/.dev ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "wrote site/index.html; open it in a browser"
+
+screenshots: .venv/.dev ## take the pictures of docs/pictures anew; needs Chromium
+	$(BIN)/python docs/screenshots.py
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("whenwhere needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
