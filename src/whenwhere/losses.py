@@ -173,6 +173,23 @@ def doubly_stochastic(mask: Tensor) -> Tensor:
     return (1 - mask.sum(1)).square().sum() / len(mask)
 
 
+def detection(maps: Tensor, target: Tensor, share: float) -> Tensor:
+    """Multiple-instance loss of one detector for each class: binary cross entropy, summed over classes.
+
+    A class's logit of the clip is the mean of the highest ``share`` of its cells, so that it has to be *found* in clips
+    that show it and nowhere in the others. It cannot be told by elimination, as by a softmax over classes it can.
+
+    Args:
+        maps: `(B, T, K, H, W)` logits.
+        target: `(B,)` class indices.
+        share: of the clip's cells, in (0, 1].
+    """
+    cells = maps.transpose(1, 2).flatten(2)
+    logits = cells.topk(max(1, round(share * cells.shape[2])), dim=2).values.mean(2)
+    found = F.one_hot(target, maps.shape[2]).to(logits)
+    return F.binary_cross_entropy_with_logits(logits, found, reduction="none").sum(1).mean()
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """Weights of the priors; a weight of 0 leaves its prior out (the paper's ablations).
@@ -205,6 +222,7 @@ class LossOptions:
     area_measure: AreaMeasure = "mean"
     delay: float = 0.0
     warmup: float = 0.0
+    detection: float = 0.0
     label_smoothing: float = 0.0
     doubly_stochastic: float = 0.0
 
@@ -229,7 +247,13 @@ def prior_share(progress: float, delay: float, warmup: float) -> float:
 
 
 def attention_loss(
-    logits: Tensor, target: Tensor, mask: Tensor, weights: Tensor, options: LossOptions, progress: float = 1.0
+    logits: Tensor,
+    target: Tensor,
+    mask: Tensor,
+    weights: Tensor,
+    options: LossOptions,
+    progress: float = 1.0,
+    maps: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Eq. 7 and its terms; ``total`` is what is minimised, the others are unweighted.
 
@@ -252,7 +276,11 @@ def attention_loss(
     }
     rise = prior_share(progress, options.delay, options.warmup)
     priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
-    return {"total": terms["cross_entropy"] + rise * priors, **terms}
+    total = terms["cross_entropy"] + rise * priors
+    if maps is not None and options.detection:
+        terms["detection"] = detection(maps, target, options.area_range[0] ** min(1.0, 2 * progress))
+        total = total + options.detection * terms["detection"]
+    return {"total": total, **terms}
 
 
 def classification_loss(logits: Tensor, target: Tensor, options: LossOptions) -> dict[str, Tensor]:

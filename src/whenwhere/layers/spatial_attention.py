@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -53,12 +54,13 @@ class SpatialAttention(nn.Module):
         channels: C of the features.
         widths: output channels of the first two convolutions; None: `(C / 2, C / 4)`.
         kernel: 3, or 1: each cell is judged by what is known of it alone.
+        maps: logits of each cell; with more than one (a map for each class) :meth:`mask_of` makes one mask of them.
 
     Shape:
         `(B, T, C, H, W)` to `(B, T, 1, H, W)` in [0, 1].
     """
 
-    def __init__(self, channels: int, widths: Sequence[int] | None = None, kernel: int = 3) -> None:
+    def __init__(self, channels: int, widths: Sequence[int] | None = None, kernel: int = 3, maps: int = 1) -> None:
         super().__init__()
         if kernel not in (1, 3):
             raise ValueError(f"the mask's kernel must be 1 or 3, got {kernel}")
@@ -71,9 +73,17 @@ class SpatialAttention(nn.Module):
             convolution(first, second),
             nn.BatchNorm2d(second),
             nn.ReLU(inplace=True),
-            convolution(second, 1),
+            convolution(second, maps),
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        logits = self.layers(features.flatten(0, 1))
-        return torch.sigmoid(logits).unflatten(0, features.shape[:2])
+        return self.mask_of(self.logits(features))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """`(B, T, C, H, W)` to `(B, T, maps, H, W)`."""
+        return self.layers(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+
+    @staticmethod
+    def mask_of(logits: Tensor) -> Tensor:
+        """One mask `(B, T, 1, H, W)` in [0, 1] from maps `(B, T, maps, H, W)`: high where any of them is."""
+        return torch.sigmoid(logits.logsumexp(2, keepdim=True) - math.log(logits.shape[2]))

@@ -85,6 +85,7 @@ class SpatioTemporalAttentionOptions:
     gate_order: bool = False
     mask_kernel: int = 3
     smooth_mask: bool = False
+    class_maps: bool = False
     dropout: float = 0.2
     fade_in: float = 0.0
 
@@ -123,6 +124,7 @@ class AttentionOutput(NamedTuple):
     mask: Tensor
     weights: Tensor
     steps: Tensor | None = None
+    maps: Tensor | None = None
 
     @property
     def importance(self) -> Tensor:
@@ -176,7 +178,11 @@ class SpatioTemporalAttention(nn.Module):
             options.order, 0
         )
         self.spatial_attention = (
-            SpatialAttention(inputs, options.mask_widths, options.mask_kernel) if options.spatial else None
+            SpatialAttention(
+                inputs, options.mask_widths, options.mask_kernel, maps=classes if options.class_maps else 1
+            )
+            if options.spatial
+            else None
         )
         self.gated_convolution = TemporalConvolution(channels, options.hidden) if options.gate_order else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
@@ -206,7 +212,7 @@ class SpatioTemporalAttention(nn.Module):
             raise ValueError(f"features must be (B, T, C, H, W), got {tuple(features.shape)}")
         # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
         features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
-        masked, mask = self._attend_space(self._with_change(features))
+        masked, mask, maps = self._attend_space(self._with_change(features))
         masked = self._pool(masked)
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
@@ -218,7 +224,7 @@ class SpatioTemporalAttention(nn.Module):
         else:
             states, weights = self._recur(masked, hoist)
             pooled = states.mean(1)
-        return AttentionOutput(self.classifier(pooled), mask, weights)
+        return AttentionOutput(self.classifier(pooled), mask, weights, maps=maps)
 
     def _with_change(self, features: Tensor) -> Tensor:
         """Features and, beside them, the channels that tell how neighbouring frames differ."""
@@ -229,17 +235,18 @@ class SpatioTemporalAttention(nn.Module):
         change = temporal_difference(features)
         return torch.cat([features, change.abs() if self.options.order == "motion" else change], dim=2)
 
-    def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.spatial_attention is None:
-            return features, torch.ones_like(features[:, :, :1])
-        mask = self.spatial_attention(features)
+            return features, torch.ones_like(features[:, :, :1]), None
+        maps = self.spatial_attention.logits(features)
+        mask = self.spatial_attention.mask_of(maps)
         if self.options.smooth_mask:
             mask = smooth_mask(mask)
         scaled = self._faded(scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask)
         if self.gated_convolution is not None:
             content = features[:, :, : self.channels]
             features = torch.cat([content, self.gated_convolution(content * self._faded(mask))], dim=2)
-        return features * scaled, mask
+        return features * scaled, mask, maps if self.options.class_maps else None
 
     def _pool(self, masked: Tensor) -> Tensor:
         """Masked features `(B, T, C, H, W)` averaged over squares of ``pool`` x ``pool`` cells."""
