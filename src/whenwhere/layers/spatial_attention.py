@@ -44,6 +44,15 @@ def smooth_mask(mask: Tensor) -> Tensor:
     return smoothed.transpose(1, 2)
 
 
+def mask_of_maps(maps: Tensor) -> Tensor:
+    """One mask, high where any of the maps is: the sigmoid of the logarithm of their mean odds.
+
+    Args:
+        maps: `(B, T, K, H, W)` logits, to `(B, T, 1, H, W)` in [0, 1]; of one map its sigmoid.
+    """
+    return torch.sigmoid(maps.logsumexp(2, keepdim=True) - math.log(maps.shape[2]))
+
+
 class SpatialAttention(nn.Module):
     """Three convolutions and a sigmoid give one saliency mask a frame (paper, Eq. 1 and Fig. 2).
 
@@ -54,7 +63,7 @@ class SpatialAttention(nn.Module):
         channels: C of the features.
         widths: output channels of the first two convolutions; None: `(C / 2, C / 4)`.
         kernel: 3, or 1: each cell is judged by what is known of it alone.
-        maps: logits of each cell; with more than one (a map for each class) :meth:`mask_of` makes one mask of them.
+        maps: how many the mask is made of: 1, or one for each class.
 
     Shape:
         `(B, T, C, H, W)` to `(B, T, 1, H, W)` in [0, 1].
@@ -77,13 +86,8 @@ class SpatialAttention(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.mask_of(self.logits(features))
+        return mask_of_maps(self.maps(features))
 
-    def logits(self, features: Tensor) -> Tensor:
-        """`(B, T, C, H, W)` to `(B, T, maps, H, W)`."""
+    def maps(self, features: Tensor) -> Tensor:
+        """Logits, `(B, T, C, H, W)` to `(B, T, maps, H, W)`."""
         return self.layers(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-
-    @staticmethod
-    def mask_of(logits: Tensor) -> Tensor:
-        """One mask `(B, T, 1, H, W)` in [0, 1] from maps `(B, T, maps, H, W)`: high where any of them is."""
-        return torch.sigmoid(logits.logsumexp(2, keepdim=True) - math.log(logits.shape[2]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,14 @@ from whenwhere.layers import (
     SpatialAttention,
     TemporalAttention,
     TemporalConvolution,
-    frame_importance,
+    mask_of_maps,
     scale_mask_by_clip_mean,
     smooth_mask,
     temporal_difference,
     temporal_encoding,
 )
 from whenwhere.layers.temporal_attention import Energy
+from whenwhere.models.output import AttentionOutput
 
 Order = Literal["none", "encoding", "difference", "motion", "convolution"]
 
@@ -63,6 +64,8 @@ class SpatioTemporalAttentionOptions:
             known inside it, except for what the features themselves see around each cell.
         mask_kernel: cells of the mask's kernels, 3, or 1: each cell is judged by its own features.
         smooth_mask: average the mask over neighbouring cells and frames, see :func:`smooth_mask`.
+        class_maps: make the mask of a map for each class, which has to find its class and nothing else
+            (:func:`whenwhere.losses.detection`). Without, a class known by the absence of all others is not attended.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -97,6 +100,8 @@ class SpatioTemporalAttentionOptions:
                 "model.gate_order masks what order: convolution reads; it needs model.order: convolution and "
                 f"model.spatial: true, got {self.order!r} and {self.spatial}"
             )
+        if self.class_maps and not self.spatial:
+            raise ValueError("model.class_maps makes the mask; it needs model.spatial: true")
 
     def resolved(self) -> SpatioTemporalAttentionOptions:
         """The same options with every None that follows ``variant`` filled in."""
@@ -108,32 +113,6 @@ class SpatioTemporalAttentionOptions:
             "start": "mean" if paper else "attended",
         }
         return replace(self, **{k: v for k, v in preset.items() if getattr(self, k) is None})  # type: ignore[arg-type]
-
-
-class AttentionOutput(NamedTuple):
-    """What a forward pass gives.
-
-    Attributes:
-        logits: `(B, K)`.
-        mask: `(B, T, 1, H, W)` in [0, 1], before any scaling.
-        weights: `(B, S, T)`, each step sums to 1 over frames.
-        steps: `(B, S, K)` log probabilities of each step, by models that decide at every step; else None.
-    """
-
-    logits: Tensor
-    mask: Tensor
-    weights: Tensor
-    steps: Tensor | None = None
-    maps: Tensor | None = None
-
-    @property
-    def importance(self) -> Tensor:
-        """`(B, T)`, sums to 1: see :func:`frame_importance`."""
-        return frame_importance(self.mask, self.weights)
-
-    def detach(self) -> AttentionOutput:
-        """The same without gradients."""
-        return AttentionOutput(*(None if value is None else value.detach() for value in self))  # type: ignore[arg-type]
 
 
 class _StartState(nn.Sequential):
@@ -238,15 +217,18 @@ class SpatioTemporalAttention(nn.Module):
     def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.spatial_attention is None:
             return features, torch.ones_like(features[:, :, :1]), None
-        maps = self.spatial_attention.logits(features)
-        mask = self.spatial_attention.mask_of(maps)
+        if self.options.class_maps:
+            maps = self.spatial_attention.maps(features)
+            mask = mask_of_maps(maps)
+        else:
+            maps, mask = None, self.spatial_attention(features)
         if self.options.smooth_mask:
             mask = smooth_mask(mask)
         scaled = self._faded(scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask)
         if self.gated_convolution is not None:
             content = features[:, :, : self.channels]
             features = torch.cat([content, self.gated_convolution(content * self._faded(mask))], dim=2)
-        return features * scaled, mask, maps if self.options.class_maps else None
+        return features * scaled, mask, maps
 
     def _pool(self, masked: Tensor) -> Tensor:
         """Masked features `(B, T, C, H, W)` averaged over squares of ``pool`` x ``pool`` cells."""
