@@ -31,10 +31,11 @@ LINEAR = (
 )
 
 
-# Of the rendered clips our default is told that targets are small and attention comes late, as in
-# recipes/synthetic_a.yaml, whose validation clips these were chosen on.
+# Of the rendered clips our default is told that targets are small, attention comes late and every class has to be found,
+# as in recipes/synthetic_a.yaml, whose validation clips these were chosen on.
 _SMALL_TARGETS: Options = {
     "model.fade_in": 1.0,
+    "model.class_maps": True,
     "loss.warmup": 1.0,
     "loss.area": 0.05,
     "loss.area_measure": "effective",
