@@ -31,8 +31,8 @@ LINEAR = (
 )
 
 
-# Of the rendered clips our default is told that targets are small, attention comes late and every class has to be found,
-# as in recipes/synthetic_a.yaml, whose validation clips these were chosen on.
+# Of the rendered clips our default is told that targets are small, that attention comes late, and that every class has
+# to be found, as in recipes/synthetic_a.yaml, whose validation clips these were chosen on.
 _SMALL_TARGETS: Options = {
     "model.fade_in": 1.0,
     "model.class_maps": True,
