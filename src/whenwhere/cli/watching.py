@@ -61,8 +61,6 @@ def watch_command(arguments: list[str]) -> int:
     except BrokenPipeError:  # nobody reads the events any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
-        if log:
-            log.close()
         say(watcher.statistics.summary())
     return 0
 

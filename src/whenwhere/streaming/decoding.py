@@ -14,7 +14,6 @@ from typing import Any
 import av
 import numpy as np
 
-from whenwhere.errors import WhenwhereError
 from whenwhere.streaming.clips import ClipRecorder, StoredPacket
 from whenwhere.streaming.ring import NewestQueue
 from whenwhere.streaming.source import (
@@ -82,7 +81,7 @@ class DecodingThread(threading.Thread):
         self.frames: NewestQueue[StreamFrame] = NewestQueue()
         self.decoded = self.picked = self.connections = 0
         self.state = "connecting"
-        self.error: WhenwhereError | None = None
+        self.error: Exception | None = None
         self._recorder, self._log = recorder, log
         self._picker, self._timeline = RatePicker(rate), Timeline()
         self._stopped = threading.Event()
@@ -96,7 +95,7 @@ class DecodingThread(threading.Thread):
     def run(self) -> None:
         try:
             self._stay_connected()
-        except WhenwhereError as error:
+        except Exception as error:  # whatever it is, it is told where answers are waited for
             self.error = error
         finally:
             self.state = "ended"
