@@ -57,7 +57,7 @@ def play(path: Path, recorder: ClipRecorder, asked: list[tuple[float, Any]]) -> 
                 recorder.add(StoredPacket(bytes(each), each.pts * base, each.dts * base, each.is_keyframe))
                 while asked and each.dts * base >= asked[0][0]:
                     asked.pop(0)[1]()
-        recorder.disconnect()
+        recorder.disconnect(whole=True)
 
 
 def numbers(path: Path) -> list[int]:
@@ -80,6 +80,31 @@ def test_a_clip_shows_its_event_with_a_margin(tmp_path: Path, codec: str, suffix
         assert clip.streams.video[0].codec_context.name == "h264"
     assert told == []
     assert [file.name for file in (tmp_path / "clips").iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("codec, suffix", [("libx264", "mp4"), ("mpeg4", "avi"), ("mjpeg", "avi")])
+def test_a_stream_that_stops_anywhere_leaves_no_gap(tmp_path: Path, codec: str, suffix: str) -> None:
+    """Pictures that are shown later come before those they frame: ``I0 P4 B1 B2 B3``."""
+    source = write_numbered(tmp_path / f"source.{suffix}", 24, codec=codec)
+    lengths = []
+    with av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        packets = [each for each in container.demux(stream) if each.size]
+        order = [each.pts for each in packets]
+        assert (order != sorted(order)) == (codec == "libx264")
+        for count in range(6, len(packets) + 1):
+            recorder = ClipRecorder(ClipOptions(tmp_path / "clips"), late=3.0, log=pytest.fail)
+            recorder.connect(stream)
+            recorder.begin(path := tmp_path / "clips" / f"{count}.mp4", 0.0)
+            for each in packets[:count]:
+                base = float(each.time_base)
+                recorder.add(StoredPacket(bytes(each), each.pts * base, each.dts * base, each.is_keyframe))
+            recorder.disconnect(whole=count == len(packets))
+            shown = numbers(path)
+            assert shown == list(range(len(shown)))
+            assert len(shown) >= count - 6
+            lengths.append(len(shown))
+    assert lengths[-1] == 24
 
 
 def test_clips_may_overlap_and_a_long_one_is_cut_off(tmp_path: Path) -> None:

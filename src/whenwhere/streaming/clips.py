@@ -106,9 +106,16 @@ class PacketRing:
 class _Sink(Protocol):
     def add(self, packet: StoredPacket) -> None: ...
 
+    def flush(self) -> None:
+        """Write what was held back; no frame before it is missing."""
+
 
 class _Copy:
-    """Packets as they are."""
+    """Packets as they are.
+
+    A packet shown after others that are still to come (P4 of I0 P4 B1 B2 B3) is held back until these are there, so
+    that a stream that stops at any packet leaves no gap.
+    """
 
     def __init__(self, path: Path, template: Any, files: contextlib.ExitStack) -> None:
         partial = files.enter_context(whole_file(path))
@@ -118,16 +125,31 @@ class _Copy:
         self._stream = self._container.add_stream_from_template(template)
         self._start: float | None = None
         self._last = -(2**62)
+        self._held: list[StoredPacket] = []
+        self._newest = -math.inf
 
     def add(self, packet: StoredPacket) -> None:
         self._start = packet.time if self._start is None else self._start
         if packet.time < self._start:
             return  # refers to pictures before the first key frame
+        if packet.time > self._newest:  # so all that is shown before the newest is there
+            self.flush()
+        self._held.append(packet)
+        self._newest = max(self._newest, packet.time)
+        if packet.decode_time >= self._newest:
+            self.flush()
+
+    def flush(self) -> None:
+        for packet in self._held:
+            self._write(packet, packet.time - (self._start or 0.0), packet.decode_time - (self._start or 0.0))
+        self._held.clear()
+
+    def _write(self, packet: StoredPacket, shown: float, decoded: float) -> None:
         copy = av.Packet(packet.data)
         copy.stream, copy.time_base = self._stream, Fraction(1, _TICKS)
         copy.is_keyframe = packet.key
-        copy.pts = round((packet.time - self._start) * _TICKS)
-        copy.dts = self._last = max(round((packet.decode_time - self._start) * _TICKS), self._last + 1)
+        copy.pts = round(shown * _TICKS)
+        copy.dts = self._last = max(round(decoded * _TICKS), self._last + 1)
         copy.pts = max(copy.pts, copy.dts)
         self._container.mux_one(copy)
 
@@ -148,8 +170,14 @@ class _Encode:
     def add(self, packet: StoredPacket) -> None:
         encoded = av.Packet(packet.data)
         encoded.time_base, encoded.pts = Fraction(1, _TICKS), round(packet.time * _TICKS)
-        for frame in self._decoder.decode(encoded):
-            time = (frame.pts if frame.pts is not None else encoded.pts) / _TICKS
+        self._encode(self._decoder.decode(encoded), packet.time)
+
+    def flush(self) -> None:
+        self._encode(self._decoder.decode(None), self._last)
+
+    def _encode(self, frames: list[av.VideoFrame], otherwise: float) -> None:
+        for frame in frames:
+            time = frame.pts / _TICKS if frame.pts is not None else otherwise
             if time > self._last + 1.5 / _TICKS:
                 self._writer.write(frame.to_ndarray(format="rgb24"), time)
                 self._last = time
@@ -212,15 +240,15 @@ class ClipRecorder:
                 if clip.path == path:
                     clip.end = time + self.options.after
 
-    def disconnect(self) -> None:
-        """The source is lost or at its end: finish what is open, and forget the packets."""
+    def disconnect(self, whole: bool = False) -> None:
+        """Finish what is open, and forget the packets. ``whole``: the source came to its end, and was not lost."""
         with self._lock:
             for clip in list(self._clips):
-                self._feed(clip, None)
+                self._feed(clip, None, whole)
             self.ring.clear()
             self._template = None
 
-    def _feed(self, clip: _Clip, packet: StoredPacket | None) -> None:
+    def _feed(self, clip: _Clip, packet: StoredPacket | None, whole: bool = False) -> None:
         """Write ``packet``, which the ring holds already, into a clip; None: there is none any more."""
         latest = clip.start - self.options.before + self.options.longest
         limit = latest if clip.end is None else min(clip.end, latest)
@@ -231,11 +259,11 @@ class ClipRecorder:
                 packets = [packet] if packet is not None else []
             for each in packets:
                 if clip.is_over(each, limit):
-                    packet = None
+                    packet, whole = None, True
                     break
                 self._write(clip, each)
             if packet is None:
-                self._finish(clip)
+                self._finish(clip, whole)
         except (av.FFmpegError, OSError, VideoError) as error:
             self._clips.remove(clip)
             with contextlib.suppress(av.FFmpegError, OSError, VideoError):
@@ -251,8 +279,10 @@ class ClipRecorder:
         clip.sink.add(packet)
         clip.newest = max(clip.newest, packet.time)
 
-    def _finish(self, clip: _Clip) -> None:
+    def _finish(self, clip: _Clip, whole: bool) -> None:
         if clip.sink is None:
             raise VideoError("nothing of it was kept; the source was lost, or has no key frame")
+        if whole:
+            clip.sink.flush()
         clip.files.close()
         self._clips.remove(clip)

@@ -87,7 +87,7 @@ class DecodingThread(threading.Thread):
         self._stopped = threading.Event()
         self._anchor = 0.0
         self._failures = 0
-        self._looping = False
+        self._ended = False
 
     def stop(self) -> None:
         self._stopped.set()
@@ -128,10 +128,10 @@ class DecodingThread(threading.Thread):
         try:
             yield
         finally:
-            if self._looping and not self._stopped.is_set():
+            if self._ended and self.options.loop and not self._stopped.is_set():
                 self._recorder.connect(None)
             else:
-                self._recorder.disconnect()
+                self._recorder.disconnect(whole=self._ended)
 
     def _wait_to_reconnect(self, cause: str) -> None:
         self.state = "lost"
@@ -148,7 +148,7 @@ class DecodingThread(threading.Thread):
 
     def _play(self, opened: Opened) -> bool:
         """Decode until the source ends, True, or is lost or stopped, False."""
-        looped, first, last_time, self._looping = self._looping, True, self._timeline.now, False
+        looped, first, last_time, self._ended = self._ended, True, self._timeline.now, False
         waiting: deque[Any] = deque(maxlen=_WAITING)
         orientation = Orientation()
         for packet in self._packets(opened):
@@ -168,7 +168,7 @@ class DecodingThread(threading.Thread):
         if first or not (opened.recorded and self._at_end(opened)):
             return False
         self._timeline.restart(step)
-        self._looping = self.options.loop
+        self._ended = True
         return True
 
     def _packets(self, opened: Opened) -> Iterator[Any]:
