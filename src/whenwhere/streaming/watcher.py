@@ -229,7 +229,7 @@ class Watcher:
 
     def _count(self) -> None:
         self.statistics.decoded, self.statistics.picked = self._decoding.decoded, self._decoding.picked
-        self.statistics.dropped = self._decoding.frames.dropped
+        self.statistics.dropped, self.statistics.skipped = self._decoding.frames.dropped, self._decoding.skipped
         self.statistics.reconnections = max(self._decoding.connections - 1, 0)
 
     def _finish(self) -> None:
