@@ -82,6 +82,7 @@ class DecodingThread(threading.Thread):
         self._stopped = threading.Event()
         self._pace: Pace | None = None
         self._blind = False  # until a key frame comes
+        self._live = False  # HLS that is still being made
         self._failures = 0
         self._ended = False
 
@@ -102,6 +103,9 @@ class DecodingThread(threading.Thread):
             cause = "the stream ended"
             try:
                 with open_source(self.source, self.options) as opened, self._recording(opened):
+                    if opened.recorded and self._live:
+                        self._log(f"{self.source.name}: its sender has ended it, and what is left is a recording")
+                        return
                     ended = self._play(opened)
                     if ended and not self.options.loop:
                         self.frames.close()
@@ -233,7 +237,7 @@ class DecodingThread(threading.Thread):
             self._pace = Pace(opened.bursts) if opened.recorded or opened.bursts else None
             if self.connections > 1:
                 self._log(f"{self.source.name}: connected again")
-        self.state, self._failures = "playing", 0
+        self.state, self._failures, self._live = "playing", 0, opened.bursts
 
     def _take(self, frame: av.VideoFrame, arrived: Arrived, opened: Opened, orientation: Orientation) -> None:
         stamp = float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base is not None else None

@@ -111,7 +111,7 @@ def best_video(container: Any, name: str) -> Any:
     best = max(known, key=_quality)
     for other in container.streams:
         if other is not best and hasattr(other, "discard"):
-            other.discard = "all"
+            other.discard = type(other.discard)["all"]
     return best
 
 
