@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from watching import FRAMES
 
+from whenwhere.errors import WhenwhereError
 from whenwhere.recognizer import Recognizer
 from whenwhere.streaming import (
     Answer,
@@ -18,6 +19,7 @@ from whenwhere.streaming import (
     EventOptions,
     ReportedEvent,
     SourceOptions,
+    Watcher,
     WatchOptions,
     watch,
 )
@@ -49,8 +51,9 @@ def check_nothing_is_left(folder: Path) -> None:
         assert list(iter_frames(clip))
 
 
-def listen_to_lines(path: Path) -> Callable[[ReportedEvent], None]:
-    return EventLog(path).write
+def consume(watcher: Watcher, do: Callable[[Answer], None]) -> None:
+    for answer in watcher:
+        do(answer)
 
 
 def test_what_a_listener_raises_reaches_the_caller(model: Recognizer, clip: Path, tmp_path: Path) -> None:
@@ -63,12 +66,14 @@ def test_what_a_listener_raises_reaches_the_caller(model: Recognizer, clip: Path
 
     options = with_clips(tmp_path)  # of events that count at once: the next is one, too, when the first is told
     watcher = watch(clip, model, replace(options, events=replace(options.events, shortest=0.0)), listen)
+
+    def take_over(answer: Answer) -> None:
+        if answer.event and list(tmp_path.glob("*.partial")):
+            other = next(name for name in model.classes if name != answer.event)
+            model.network.head.register_forward_hook(sure_of(model.classes.index(other)))
+
     with pytest.raises(Wrong, match="by the listener") as error:
-        for answer in watcher:
-            if answer.event and list(tmp_path.glob("*.partial")):
-                # Another label takes over: the event ends, the next begins.
-                other = next(name for name in model.classes if name != answer.event)
-                model.network.head.register_forward_hook(sure_of(model.classes.index(other)))
+        consume(watcher, take_over)
     assert error.value.__context__ is None
     assert len(told) == 1
     check_nothing_is_left(tmp_path)
@@ -100,13 +105,12 @@ def test_a_listener_that_raises_at_the_end_leaves_nothing(model: Recognizer, cli
 def test_a_consumer_that_raises_leaves_nothing(model: Recognizer, clip: Path, tmp_path: Path) -> None:
     told: list[ReportedEvent] = []
 
-    def consume(answer: Answer) -> None:
+    def leave(answer: Answer) -> None:
         if answer.event and list(tmp_path.glob("*.partial")):
             raise Wrong("by the consumer")
 
     with pytest.raises(Wrong, match="by the consumer"):
-        for answer in watch(clip, model, with_clips(tmp_path), told.append):
-            consume(answer)
+        consume(watch(clip, model, with_clips(tmp_path), told.append), leave)
     check_nothing_is_left(tmp_path)
     assert len(told) == 1  # the open event ended there
     assert told[0].clip is not None
@@ -114,11 +118,9 @@ def test_a_consumer_that_raises_leaves_nothing(model: Recognizer, clip: Path, tm
 
 
 def test_an_event_log_that_is_full_ends_the_watch(model: Recognizer, clip: Path, tmp_path: Path) -> None:
-    watcher = watch(clip, model, with_clips(tmp_path), listen_to_lines(Path("/dev/full")))
-    with pytest.raises(Exception, match="an event cannot be written"):
-        for answer in watcher:
-            if answer.event:
-                watcher.stop()
+    watcher = watch(clip, model, with_clips(tmp_path), EventLog(Path("/dev/full")).write)
+    with pytest.raises(WhenwhereError, match="an event cannot be written"):
+        consume(watcher, lambda answer: watcher.stop() if answer.event else None)
     check_nothing_is_left(tmp_path)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import pytest
@@ -48,7 +48,7 @@ class Interleaved:
 class Camera(socketserver.StreamRequestHandler):
     clip: Path
     transports: list[str]
-    jumps: dict[int, float] = {}  # number of a frame to the seconds by which timestamps are wrong from there on
+    jumps: ClassVar[dict[int, float]] = {}  # seconds by which timestamps are wrong from a frame on
     jump = 0.0
 
     def handle(self) -> None:

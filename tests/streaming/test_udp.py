@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from watching import FRAMES, frame_number, write_numbered
 
 from whenwhere.recognizer import Recognizer
 from whenwhere.streaming import Source, SourceOptions, WatchOptions, watch
-from whenwhere.streaming.opening import address
+from whenwhere.streaming.opening import address, open_source
+from whenwhere.streaming.reading import Reader
 from whenwhere.video import write_video
 
 OPTIONS = WatchOptions(window=FRAMES / 10, rate=10, source=SourceOptions(first_wait=0.1))
@@ -51,19 +54,16 @@ def test_a_transport_stream_is_watched(model: Recognizer, tmp_path: Path) -> Non
     assert watcher.statistics.reconnections == 0
 
 
-def test_a_buffer_that_runs_over_loses_packets_and_not_the_stream(model: Recognizer, tmp_path: Path) -> None:
-    """Each picture is a hundred datagrams, and the buffer asked for holds seven."""
-    port = free_udp_port()
+def test_a_buffer_that_runs_over_loses_packets_and_not_the_stream(tmp_path: Path) -> None:
+    """Nobody reads for as long as the buffer takes to fill, as on a machine that is busy."""
     generator = np.random.default_rng(0)
     clip = tmp_path / "noise.mp4"
     write_video(clip, generator.integers(0, 256, (20, 240, 320, 3), dtype=np.uint8), 10.0)
-    watcher = watch(f"udp://127.0.0.1:{port}?fifo_size=49", model, OPTIONS)
-    guard = threading.Timer(60, watcher.stop)
-    guard.start()
+    port = free_udp_port()
     with udp(clip, port):
-        for answer in watcher:
-            if answer.time > 3.0 or watcher.statistics.reconnections:
-                break
-    guard.cancel()
-    assert watcher.statistics.reconnections == 0
-    assert answer.time > 3.0
+        source = Source.parse(f"udp://127.0.0.1:{port}?fifo_size=490")  # 92 kB, less than three pictures
+        with open_source(source, SourceOptions()) as opened:
+            time.sleep(1.5)
+            with Reader(opened) as reader:
+                arrived = list(islice(reader.packets(threading.Event()), 30))
+    assert len(arrived) == 30

@@ -175,7 +175,9 @@ def terminal_view(watcher: Watcher, answer: Answer | None) -> RenderableType:
     latency = f"{1000 * statistics.percentile(95):.0f} ms" if statistics.latencies else "-"
     foot = Text(
         f"{watcher.source.name}  {watcher.state}  {watcher.frames_a_second:.1f} frames/s  "
-        f"dropped {statistics.dropped}  latency p95 {latency}  events {statistics.events}",
+        f"dropped {statistics.dropped}  "
+        + (f"not decoded {statistics.skipped}  " if statistics.skipped else "")
+        + f"latency p95 {latency}  events {statistics.events}",
         style="dim",
     )
     if answer is None:

@@ -87,6 +87,8 @@
     setState(status.state);
     byId("looked-at").textContent = status.looked_at;
     byId("dropped").textContent = status.dropped;
+    byId("skipped").textContent = status.skipped;
+    byId("not-decoded").hidden = status.skipped === 0;
     byId("reconnections").textContent = status.reconnections;
     byId("latency").textContent = status.latency_p95 === null ? "–" : `${Math.round(1000 * status.latency_p95)} ms`;
     showEvents(status.events);
