@@ -26,7 +26,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def watch_command(arguments: list[str]) -> int:
     parser = make_parser("watch")
-    parser.add_argument("source", help="a camera (0 or /dev/video0), an address (rtsp:// or http://), or a file")
+    parser.add_argument("source", help="a camera (0 or /dev/video0), an address (rtsp://, http:// or udp://), or a file")
     parser.add_argument("--model", type=Path, required=True, help="folder of a run")
     _add_watching(parser)
     _add_events(parser)
