@@ -52,6 +52,7 @@ def check_pace(watcher: Watcher, seen: list[tuple[float, float, int]]) -> None:
     assert watcher.statistics.reconnections == 0
 
 
+@pytest.mark.slow
 def test_a_recording_is_played_at_its_own_rate_in_the_best_quality(model: Recognizer, folder: Path) -> None:
     asked: list[str] = []
 
@@ -89,6 +90,7 @@ def live(folder: Path, begin: float, ends: int | None = None) -> object:
     return reply
 
 
+@pytest.mark.slow
 def test_a_live_stream_is_joined_at_its_end_and_paced(model: Recognizer, folder: Path) -> None:
     with http(live(folder, time.monotonic())) as address:  # type: ignore[arg-type]
         watcher = watch(f"{address}/all.m3u8", model, OPTIONS)
@@ -99,6 +101,7 @@ def test_a_live_stream_is_joined_at_its_end_and_paced(model: Recognizer, folder:
     assert first >= 40  # the newest segment of the five published, or later
 
 
+@pytest.mark.slow
 def test_a_live_stream_that_is_ended_by_its_sender_ends(model: Recognizer, folder: Path) -> None:
     """It is a recording then, and would be played from its begin on if it were opened again."""
     with http(live(folder, time.monotonic(), ends=9)) as address:  # type: ignore[arg-type]

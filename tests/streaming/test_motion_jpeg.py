@@ -27,6 +27,7 @@ from whenwhere.video import iter_frames
 TOLERANCE = 0.7  # seconds by which a busy machine may be late; at 25 frames a second four seconds are two
 
 
+@pytest.mark.slow
 def test_time_is_that_of_arrival(model: Recognizer, tmp_path: Path) -> None:
     told: list[ReportedEvent] = []
     sent: list[float] = []

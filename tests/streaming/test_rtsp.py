@@ -171,6 +171,7 @@ def test_a_camera_is_watched_over_tcp(model: Recognizer, clip: Path) -> None:
         assert following - number == round(10 * (later - time_))
 
 
+@pytest.mark.slow
 def test_timestamps_that_jump_do_not_stop_time(model: Recognizer, clip: Path) -> None:
     """An hour ahead, and two hours back: as cameras do that set their clock."""
     server = Server(0, clip=clip, transports=[], jumps={20: 3600.0, 40: -3600.0})
@@ -190,6 +191,7 @@ def test_timestamps_that_jump_do_not_stop_time(model: Recognizer, clip: Path) ->
         assert later - time_ == pytest.approx((following - number) / 10, abs=1.0)  # by the clock, across a jump
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_killed_and_comes_back_is_found(model: Recognizer, clip: Path) -> None:
     servers = [Server(0, clip=clip, transports=[])]
     port = servers[0].server_address[1]

@@ -54,6 +54,7 @@ def test_a_transport_stream_is_watched(model: Recognizer, tmp_path: Path) -> Non
     assert watcher.statistics.reconnections == 0
 
 
+@pytest.mark.slow
 def test_a_buffer_that_runs_over_loses_packets_and_not_the_stream(tmp_path: Path) -> None:
     """Nobody reads for as long as the buffer takes to fill, as on a machine that is busy."""
     generator = np.random.default_rng(0)
