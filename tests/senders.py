@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from PIL import Image
 from watching import numbered_frame
 
@@ -39,13 +41,16 @@ def http(reply: Reply) -> Iterator[str]:
         server.shutdown()
 
 
-def motion_jpeg(fps: float, sent: list[float]) -> Reply:
-    """Numbered frames for ever, each a JPEG of a multipart answer; ``sent`` gets seconds since 1970, frame by frame."""
-    pictures = []
-    for number in range(256):
-        picture = io.BytesIO()
-        Image.fromarray(numbered_frame(number)).save(picture, "JPEG")
-        pictures.append(picture.getvalue())
+def jpeg(image: np.ndarray) -> bytes:
+    picture = io.BytesIO()
+    Image.fromarray(image).save(picture, "JPEG")
+    return picture.getvalue()
+
+
+def motion_jpeg(fps: float, sent: list[float], pictures: list[bytes] | None = None) -> Reply:
+    """JPEGs in one multipart answer; ``sent`` gets seconds since 1970 of each. None: numbered frames, each once."""
+    numbered = pictures is None
+    pictures = pictures or [jpeg(numbered_frame(number)) for number in range(256)]
 
     def reply(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
@@ -53,10 +58,10 @@ def motion_jpeg(fps: float, sent: list[float]) -> Reply:
         request.end_headers()
         sent.clear()
         start = time.monotonic()
-        for number in range(256):
+        for number in range(256) if numbered else count():
             time.sleep(max(0.0, start + number / fps - time.monotonic()))
             sent.append(time.time())
-            data = pictures[number]
+            data = pictures[number % len(pictures)]
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             request.wfile.write(head.encode() + data + b"\r\n")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from senders import Reply, http
+from senders import Reply, http, jpeg, motion_jpeg
 
 from whenwhere.recognizer import Recognizer
 from whenwhere.streaming import ClipOptions, EventOptions, ReportedEvent, Source, SourceOptions, WatchOptions, watch
@@ -112,6 +112,40 @@ def test_what_cannot_be_decoded_in_time_is_left_out_and_clips_are_whole(
     assert [float(later - earlier) for earlier, later in pairwise(shown)] == pytest.approx(
         [1 / rate] * (len(shown) - 1), abs=0.2 / rate
     )
+
+
+@pytest.mark.slow
+def test_a_clip_that_has_to_be_encoded_does_not_make_it_fall_behind(
+    model: Recognizer, large: Path, tmp_path: Path
+) -> None:
+    """Motion JPEG comes somewhat more slowly than it can be decoded; encoding a clip besides takes too long."""
+    with av.open(str(large)) as container:
+        pictures = [jpeg(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    film = tmp_path / "film.mjpeg"
+    film.write_bytes(b"".join(pictures))
+    seconds = 12.0
+    sent: list[float] = []
+    options = WatchOptions(
+        window=1.0,
+        rate=5,
+        events=EventOptions(start=0.01, end=0.01, shortest=0.3),  # the model has no skill
+        clips=ClipOptions(tmp_path / "clips", before=0.0, after=0.0, longest=60.0),
+    )
+    latencies = []
+    with http(motion_jpeg(0.8 * decoding_rate(film), sent, pictures)) as address:
+        watcher = watch(address, model, options)
+        guard = threading.Timer(40, watcher.stop)
+        guard.start()
+        for answer in watcher:
+            latencies.append(answer.latency)
+            if time.time() - sent[0] > seconds:
+                break
+        took = time.time() - sent[0]
+        guard.cancel()
+    assert took < 2 * seconds  # answers went on
+    assert watcher.statistics.skipped > 0
+    assert max(latencies) < seconds / 3
+    assert watcher.statistics.reconnections == 0
 
 
 def test_frames_up_to_the_newest_key_frame_that_is_due_are_skipped(large: Path) -> None:

@@ -153,9 +153,9 @@ class DecodingThread(threading.Thread):
         orientation = Orientation()
         with Reader(opened) as reader:
             for arrived in self._packets(reader):
-                self._keep(arrived, waiting)
                 if not first and self._skips(arrived, reader, opened, waiting):
                     continue
+                self._keep(arrived, waiting)
                 for frame in _decoded(arrived.packet):
                     if self._stopped.is_set():
                         return False
@@ -188,7 +188,7 @@ class DecodingThread(threading.Thread):
             waiting.append(arrived.packet)
 
     def _skips(self, arrived: Arrived, reader: Reader, opened: Opened, waiting: deque[Any]) -> bool:
-        """Whether not to decode this packet, for decoding lags behind what comes; clips get it all the same."""
+        """Whether not to decode this packet, for decoding lags behind what comes; clips get it if it is copied."""
         key, lag = arrived.packet.is_keyframe, self._lag(arrived)
         if opened.recorded or not arrived.packet.size:
             return False
@@ -199,11 +199,12 @@ class DecodingThread(threading.Thread):
             self._blind = False
         if not self._blind:
             return False
-        for each in following or ():
-            self._keep(each, waiting)
-            self._record(waiting)
-        self._record(waiting)
-        self.skipped += 1 + len(following or ())
+        skipped = [arrived, *(following or ())]
+        self.skipped += len(skipped)
+        if self._recorder is not None and self._recorder.copies:
+            for each in skipped:
+                self._keep(each, waiting)
+                self._record(waiting)
         return True
 
     def _lag(self, arrived: Arrived) -> float:
