@@ -113,7 +113,7 @@ def test_events_can_be_piped_to_who_stops_reading(run: Path, clip: Path) -> None
 def test_a_terminal_shows_how_it_goes(run: Path, clip: Path) -> None:
     """Through a real pseudo-terminal."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "40"}
     process = subprocess.Popen([*WATCH, str(clip), "--model", str(run), *SURE], stdout=theirs, env=environment)
     os.close(theirs)
     shown = b""
@@ -133,7 +133,9 @@ def test_a_terminal_shows_how_it_goes(run: Path, clip: Path) -> None:
     assert "importance" in text
     assert re.search(r"numbered\.mp4 +(playing|ended|filling)", text)
     assert re.search(r"dropped \d+", text)
-    assert '"label"' in text  # events are printed above
+    (line,) = [line for line in text.splitlines() if '"label"' in line]  # longer than the terminal
+    event = json.loads(line[line.index("{") :])
+    assert f"event: {event['label']}" in text
 
 
 def test_a_sparkline_is_relative_to_its_greatest() -> None:

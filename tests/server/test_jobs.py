@@ -200,11 +200,14 @@ def test_a_clip_of_many_windows_is_explained_as_by_the_recogniser(
         done = ended(give(jobs, clip))
         explanation = Explanation.load(done.explanation)
     assert explanation.labels == expected.labels
-    assert (explanation.times, explanation.segments, explanation.boxes) == (
-        expected.times,
-        expected.segments,
-        expected.boxes,
-    )
+    assert explanation.times == expected.times
+    assert explanation.boxes == expected.boxes
+    assert [(each.start, each.end, each.label) for each in explanation.segments] == [
+        (each.start, each.end, each.label) for each in expected.segments
+    ]
+    # Frames come to the backbone in batches of another size, and sums round by it.
+    scores, known = ([each.score for each in one.segments] for one in (explanation, expected))
+    assert scores == pytest.approx(known, abs=1e-6)
     np.testing.assert_allclose(explanation.importance, expected.importance, atol=1e-6)
 
 

@@ -214,8 +214,11 @@ def test_the_page_shows_what_is_said(opened: Opened, live: Live, model: Recogniz
     before = page.evaluate("whenwhereLive.number")
     wait_until(page, f"whenwhereLive.number > {before + 2}")
     assert page.evaluate("document.getElementById('frame').naturalWidth") == 96
+    wait_until(page, "document.querySelector('#events')?.innerText.includes('goes on')")
+    assert page.locator("#events li").count() == 1
     live.watcher._lose()  # as when the source is lost: the open event ends
-    wait_until(page, "document.querySelectorAll('#events li').length > 0")
+    wait_until(page, "whenwhereLive.events.length > 0")
+    assert "%" in page.locator("#events li").last.inner_text()
     assert page.locator("#no-events").is_hidden()
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -109,6 +111,23 @@ def test_begin_and_end_are_where_attention_points() -> None:
     assert not detector.confirmed
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_events_never_overlap_wherever_attention_points(seed: int) -> None:
+    """Attention of the next event's first answer may point to before the last event's end."""
+    generator = np.random.default_rng(seed)
+    detector = EventDetector(EventOptions(0.6, 0.4, shortest=0.5))
+    events = []
+    for number in range(400):
+        time, sure = number / 2, number // 8 % 2  # every four seconds another label
+        probabilities = {LABELS[sure]: 0.9, LABELS[1 - sure]: 0.1}
+        events.append(detector.update(time, float(time - generator.uniform(0, 4)), probabilities))
+    told = [event for event in [*events, detector.close()] if event]
+    assert len(told) == 50
+    for event, following in pairwise(told):
+        assert event.end <= following.start
+    assert all(event.start <= event.end for event in told)
+
+
 def test_options_that_cannot_be() -> None:
     for wrong in ({"start": 0.3, "end": 0.4}, {"end": 0.0}, {"start": 1.1}):
         with pytest.raises(ValueError, match="needs 0 < end <= start <= 1"):
@@ -124,7 +143,6 @@ def test_lines_are_appended_and_can_be_read_while_it_goes_on(tmp_path: Path) -> 
         log.write(told)
         lines = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()  # not closed yet
         assert len(lines) == count
-        log.close()
     assert json.loads(lines[-1]) == {
         "label": "跳 \"high\"", "start": 1.0, "end": 2.1235, "score": 0.7, "peak": 0.8, "answers": 3,
         "start_utc": "1970-01-01T00:00:00.250Z", "end_utc": "1970-01-02T00:00:00.000Z",
@@ -133,3 +151,38 @@ def test_lines_are_appended_and_can_be_read_while_it_goes_on(tmp_path: Path) -> 
     assert datetime.fromisoformat(json.loads(lines[0])["end_utc"]).timestamp() == 86400.0
     with pytest.raises(WhenwhereError, match="cannot be written"):
         EventLog(tmp_path / "nowhere" / "events.jsonl")
+
+
+def test_a_log_that_cannot_be_written_any_more_is_an_error(tmp_path: Path) -> None:
+    told = ReportedEvent(Event("jump", 1.0, 2.0, 0.7, 0.8, 3), "camera", 0.25, 86400.0)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = EventLog(folder / "events.jsonl")
+    log.write(told)
+    (folder / "events.jsonl").rename(tmp_path / "kept.jsonl")  # as who rotates logs does
+    log.write(told)
+    assert len((folder / "events.jsonl").read_text().splitlines()) == 1
+    shutil.rmtree(folder)
+    with pytest.raises(WhenwhereError, match=r"events\.jsonl: an event cannot be written \(No such file"):
+        log.write(told)
+    full = EventLog(Path("/dev/full"))
+    with pytest.raises(WhenwhereError, match=r"full: an event cannot be written \(No space left"):
+        full.write(told)
+
+
+def test_a_line_for_which_there_is_no_room_leaves_no_half_of_it(tmp_path: Path) -> None:
+    told = ReportedEvent(Event("jump", 1.0, 2.0, 0.7, 0.8, 3), "camera", 0.25, 86400.0)
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    log.write(told)
+    whole = path.read_text()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 20, allowed[1]))
+    try:
+        with pytest.raises(WhenwhereError, match="an event cannot be written"):
+            log.write(told)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert path.read_text() == whole
+    log.write(told)
+    assert path.read_text() == 2 * whole

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from whenwhere.streaming import Source, SourceError, SourceOptions
-from whenwhere.streaming.source import RatePicker, Timeline, backoff, open_source
+from whenwhere.streaming.opening import open_source
+from whenwhere.streaming.source import RatePicker, Timeline, backoff
 
 
 @pytest.mark.parametrize(

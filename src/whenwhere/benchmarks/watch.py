@@ -70,11 +70,11 @@ def benchmark_watch(
 
     Returns:
         ``decoded``, ``picked``, ``backbone`` (inputs that a hook on the backbone counted), ``looked_at``, ``dropped``,
-        ``answers``, ``reconnections``, ``clips``; ``processor``, seconds of processor time a second; ``memory_warm``
-        after a tenth of the time, ``memory_end``, ``memory_most`` (MB); ``growth_before`` and ``growth_after``, MB
-        from warm-up to the loss and from the return to the end, by straight lines through the readings (a new
-        connection itself takes a few MB once); ``latency_p50``, ``latency_p95``, of an answer's newest frame, and
-        ``wait_p50``, ``wait_p95``, of every frame (seconds).
+        ``skipped``, ``answers``, ``reconnections``, ``clips``; ``processor``, seconds of processor time a second;
+        ``memory_warm`` after a tenth of the time, ``memory_end``, ``memory_most`` (MB); ``growth_before`` and
+        ``growth_after``, MB from warm-up to the loss and from the return to the end, by straight lines through the
+        readings (a new connection itself takes a few MB once); ``latency_p50``, ``latency_p95``, of an
+        answer's newest frame, and ``wait_p50``, ``wait_p95``, of every frame (seconds).
     """
     model = model or untrained(SMALL, FRAMES)
     counted = [0]
@@ -134,6 +134,7 @@ def _result(watcher: Watcher, readings: np.ndarray, counted: int, processor: flo
         "backbone": counted,
         "looked_at": statistics.looked_at,
         "dropped": statistics.dropped,
+        "skipped": statistics.skipped,
         "answers": statistics.answers,
         "reconnections": statistics.reconnections,
         "memory_warm": float(warm[0, 1]),
@@ -166,6 +167,7 @@ def format_watch(result: dict[str, float]) -> Table:
         ("of these to be looked at", f"{result['picked']:.0f}"),
         ("through the backbone", f"{result['backbone']:.0f} ({once})"),
         ("dropped", f"{result['dropped']:.0f}"),
+        ("not decoded", f"{result['skipped']:.0f}"),
         ("answers", f"{result['answers']:.0f}"),
         ("reconnections", f"{result['reconnections']:.0f}"),
         ("clips written", f"{result['clips']:.0f}"),

@@ -26,7 +26,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 def watch_command(arguments: list[str]) -> int:
     parser = make_parser("watch")
-    parser.add_argument("source", help="a camera (0 or /dev/video0), an address (rtsp:// or http://), or a file")
+    parser.add_argument("source", help="a camera (0 or /dev/video0), an address (rtsp://, http://, udp://), or a file")
     parser.add_argument("--model", type=Path, required=True, help="folder of a run")
     _add_watching(parser)
     _add_events(parser)
@@ -41,17 +41,17 @@ def watch_command(arguments: list[str]) -> int:
 
     model = load(parsed.model)
     log = EventLog(parsed.events) if parsed.events else None
-    seen_by: list[Callable[[ReportedEvent], None]] = [
-        log.write if log else lambda event: print(event.line(), flush=True)
-    ]
+    seen_by: list[Callable[[ReportedEvent], None]] = [log.write] if log else []
 
     def report(event: ReportedEvent) -> None:
-        for tell in seen_by:
-            tell(event)
+        for see in seen_by:
+            see(event)
 
     watcher = watch(parsed.source, model, options, report, say)
     try:
-        with _stopping(watcher), _serving(watcher, parsed) as view, _terminal(watcher) as show:
+        with _stopping(watcher), _serving(watcher, parsed) as view, _terminal(watcher) as (show, tell):
+            if log is None:
+                seen_by.append(lambda event: tell(event.line()))
             if view is not None:
                 seen_by.append(view.report)
             for answer in watcher:
@@ -61,8 +61,6 @@ def watch_command(arguments: list[str]) -> int:
     except BrokenPipeError:  # nobody reads the events any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
-        if log:
-            log.close()
         say(watcher.statistics.summary())
     return 0
 
@@ -150,21 +148,29 @@ def _serving(watcher: Watcher, parsed: Namespace) -> Iterator[LiveView | None]:
 
 
 @contextlib.contextmanager
-def _terminal(watcher: Watcher) -> Iterator[Callable[[Answer], None]]:
-    """A view that redraws itself where stdout is a terminal, else nothing: then stdout is for events."""
+def _terminal(watcher: Watcher) -> Iterator[tuple[Callable[[Answer], None], Callable[[str], None]]]:
+    """What shows an answer, and what prints a line.
+
+    Where stdout is a terminal, answers are a view that redraws itself; else stdout is for lines only.
+    """
     if not sys.stdout.isatty():
-        yield lambda answer: None
+        yield lambda answer: None, lambda line: print(line, flush=True)
         return
     from rich.console import Console
     from rich.live import Live
 
     newest: list[Answer] = []
+    console = Console()
     with Live(
-        console=Console(),
+        console=console,
         get_renderable=lambda: terminal_view(watcher, newest[-1] if newest else None),
         refresh_per_second=4,
     ):
-        yield lambda answer: newest.__setitem__(slice(None), [answer])
+        yield (
+            lambda answer: newest.__setitem__(slice(None), [answer]),
+            # Wrapped by the terminal, not by rich, whose line breaks would be copied along.
+            lambda line: console.print(line, soft_wrap=True, markup=False, highlight=False),
+        )
 
 
 def terminal_view(watcher: Watcher, answer: Answer | None) -> RenderableType:
@@ -177,7 +183,9 @@ def terminal_view(watcher: Watcher, answer: Answer | None) -> RenderableType:
     latency = f"{1000 * statistics.percentile(95):.0f} ms" if statistics.latencies else "-"
     foot = Text(
         f"{watcher.source.name}  {watcher.state}  {watcher.frames_a_second:.1f} frames/s  "
-        f"dropped {statistics.dropped}  latency p95 {latency}  events {statistics.events}",
+        f"dropped {statistics.dropped}  "
+        + (f"not decoded {statistics.skipped}  " if statistics.skipped else "")
+        + f"latency p95 {latency}  events {statistics.events}",
         style="dim",
     )
     if answer is None:
@@ -186,7 +194,7 @@ def terminal_view(watcher: Watcher, answer: Answer | None) -> RenderableType:
     for name, probability in answer.labels[:3]:
         filled = round(24 * probability)
         table.add_row(Text(name), Text("█" * filled + "░" * (24 - filled)), f"{probability:.0%}")
-    table.add_row("importance", sparkline(answer.importance.tolist()), "event" if answer.event else "")
+    table.add_row("importance", sparkline(answer.importance.tolist()), f"event: {answer.event}" if answer.event else "")
     return Group(table, foot)
 
 

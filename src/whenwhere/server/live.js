@@ -4,7 +4,7 @@
   const canvas = byId("canvas");
   const image = byId("frame");
   const shown = { mask: true, boxes: false, opacity: 0.7 };
-  const live = { number: 0, state: "connecting", label: null };
+  const live = { number: 0, state: "connecting", label: null, event: null, events: [] };
   let draw = () => {};
 
   const STATES = {
@@ -72,11 +72,17 @@
     showLabels(answer.labels);
     showImportance(answer);
     live.number = answer.number;
+    if (answer.event !== live.event) {
+      live.event = answer.event;
+      showEvents();
+    }
   }
 
-  function showEvents(events) {
-    byId("no-events").hidden = events.length > 0;
-    byId("events").replaceChildren(...events.slice(0, 8).map((event) => {
+  /** The event that goes on, and those that have ended, newest first. */
+  function showEvents() {
+    const open = live.event ? [element("li", {}, element("b", {}, live.event), element("span", {}, "goes on"))] : [];
+    byId("no-events").hidden = open.length + live.events.length > 0;
+    byId("events").replaceChildren(...open, ...live.events.slice(0, 8).map((event) => {
       const clock = new Date(event.start_utc).toLocaleTimeString();
       const said = `${clock}, ${format.seconds(event.end - event.start)}, ${format.percent(event.score)}`;
       return element("li", {}, element("span", {}, event.label), element("span", {}, said));
@@ -87,9 +93,13 @@
     setState(status.state);
     byId("looked-at").textContent = status.looked_at;
     byId("dropped").textContent = status.dropped;
+    byId("skipped").textContent = status.skipped;
+    byId("not-decoded").hidden = status.skipped === 0;
     byId("reconnections").textContent = status.reconnections;
     byId("latency").textContent = status.latency_p95 === null ? "–" : `${Math.round(1000 * status.latency_p95)} ms`;
-    showEvents(status.events);
+    live.events = status.events;
+    if (status.state !== "playing") live.event = null;
+    showEvents();
   }
 
   function listen() {

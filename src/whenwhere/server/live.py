@@ -126,6 +126,7 @@ class LiveView:
             "window": self.watcher.window,
             "looked_at": statistics.looked_at,
             "dropped": statistics.dropped,
+            "skipped": statistics.skipped,
             "reconnections": statistics.reconnections,
             "latency_p95": None if math.isnan(latency) else round(latency, 4),
             "events": list(reversed(self._events)),

@@ -62,6 +62,7 @@ class Statistics:
         picked: of these, to be looked at; each is then looked at, dropped, or waits.
         looked_at: passed the backbone, each once.
         dropped: gave way to newer ones.
+        skipped: further frames of the source that were not decoded, because decoding lagged behind.
         answers, events, reconnections: how many.
         latencies: seconds from the arrival of an answer's newest frame to the answer; the newest ones only.
         waits: the same for every frame, to the first answer that includes it.
@@ -71,6 +72,7 @@ class Statistics:
     picked: int = 0
     looked_at: int = 0
     dropped: int = 0
+    skipped: int = 0
     answers: int = 0
     events: int = 0
     reconnections: int = 0
@@ -83,11 +85,13 @@ class Statistics:
         return float(np.percentile(values, share)) if values else float("nan")
 
     def summary(self) -> str:
-        """Two sentences."""
+        """Two or three sentences."""
         text = (
             f"{self.decoded} frames, {self.looked_at} through the backbone, {self.dropped} dropped; "
             f"{self.answers} answers, {self.events} events, {self.reconnections} reconnections."
         )
+        if self.skipped:
+            text += f" {self.skipped} more frames were not decoded, for decoding takes longer than the stream."
         if not self.latencies:
             return text
         p50, p95 = (1000 * self.percentile(share) for share in (50, 95))

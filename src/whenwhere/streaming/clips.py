@@ -222,6 +222,11 @@ class ClipRecorder:
         """Packets come from this stream now (None: from nowhere); what stands in the ring goes on, as in a loop."""
         self._template = stream
 
+    @property
+    def copies(self) -> bool:
+        """Packets of this stream are copied; else they are decoded and encoded again, which takes time."""
+        return self._template is not None and self._template.codec_context.name in _COPIED
+
     def add(self, packet: StoredPacket) -> None:
         with self._lock:
             self.ring.add(packet)
@@ -274,7 +279,7 @@ class ClipRecorder:
         if clip.sink is None:
             if self._template is None:
                 return
-            sink = _Copy if self._template.codec_context.name in _COPIED else _Encode
+            sink = _Copy if self.copies else _Encode
             clip.sink = sink(clip.path, self._template, clip.files)
         clip.sink.add(packet)
         clip.newest = max(clip.newest, packet.time)

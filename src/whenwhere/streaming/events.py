@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -41,7 +44,8 @@ class Event:
 
     Attributes:
         label: name of the class.
-        start, end: seconds of the stream: the moments to which attention points in the first and last answer.
+        start, end: seconds of the stream: the moments to which attention points in the first and last answer; not
+            before the last event's end.
         score: mean probability of the label over the event's answers.
         peak: the greatest.
         answers: how many there were.
@@ -72,6 +76,7 @@ class EventDetector:
         self.begun = self._end = self._first = self._last = 0.0
         self._sum = self._peak = 0.0
         self._answers = 0
+        self._told = -math.inf  # end of the last event told
 
     @property
     def confirmed(self) -> bool:
@@ -94,8 +99,9 @@ class EventDetector:
         ):
             ended = self.close()
         if self.label is None and sure and top not in self.options.ignore:
-            self.label, self.begun, self._first = top, moment, time
-            self._sum, self._peak, self._answers, self._end = 0.0, 0.0, 0, moment
+            # Attention may point to what was the last event's already.
+            self.label, self.begun, self._first = top, max(moment, self._told), time
+            self._sum, self._peak, self._answers, self._end = 0.0, 0.0, 0, self.begun
         if self.label is not None:
             probability = probabilities[self.label]
             self._last, self._end = time, max(self._end, moment)
@@ -109,7 +115,10 @@ class EventDetector:
             return None
         event = Event(self.label, self.begun, self._end, self._sum / self._answers, self._peak, self._answers)
         long_enough, self.label = self.confirmed, None
-        return event if long_enough else None
+        if not long_enough:
+            return None
+        self._told = event.end
+        return event
 
 
 def utc(seconds: float) -> str:
@@ -153,21 +162,29 @@ class ReportedEvent:
 
 
 class EventLog:
-    """Appends events to a file as JSON lines, each flushed at once.
+    """Appends events to a file as JSON lines, each of which is on disk at once, whole or not at all.
+
+    The file is opened for each, so that it may be moved away while events go on, as log rotation does.
 
     Raises:
         WhenwhereError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise WhenwhereError(f"{path}: cannot be written ({error.strerror}); check its folder") from error
+        self.path = path
+        self._append(b"", "cannot be written")
 
     def write(self, event: ReportedEvent) -> None:
-        self._file.write(event.line() + "\n")
-        self._file.flush()
+        self._append(f"{event.line()}\n".encode(), "an event cannot be written")
 
-    def close(self) -> None:
-        self._file.close()
+    def _append(self, line: bytes, what: str) -> None:
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(line) if line else 0
+                if written != len(line):  # the disk is full now: half a line would spoil the next one
+                    file.truncate(file.tell() - written)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise WhenwhereError(
+                f"{self.path}: {what} ({error.strerror}); check its folder and the space on its disk"
+            ) from error

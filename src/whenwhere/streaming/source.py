@@ -1,21 +1,19 @@
-"""Where frames come from: cameras, streams and files, opened again whenever they are lost."""
+"""Where frames come from: cameras, streams and files; and when each is shown."""
 
 from __future__ import annotations
 
-import contextlib
+import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
-import av
-
 from whenwhere.video import VideoError
-from whenwhere.video.container import open_video
 
 _LONGEST_STEP = 10.0  # seconds; timestamps that jump further say nothing about time
+_LATE = 1.0  # seconds by which a recording may lag before its clock is set anew
+_SPARE = 0.5  # seconds for which a live stream may wait, without need, to be shown
+_WATCHED = 15.0  # seconds without need for more; longer than most segments
 
 
 class SourceError(VideoError):
@@ -89,68 +87,6 @@ class Source:
         return cls("file", text, text)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """An open source.
-
-    Attributes:
-        container, stream: of PyAV.
-        recorded: it has an end, and is played at its own rate; else frames come when they come.
-    """
-
-    container: Any
-    stream: Any
-    recorded: bool
-
-
-@contextlib.contextmanager
-def open_source(source: Source, options: SourceOptions) -> Iterator[Opened]:
-    """Open a source for as long as the block lasts.
-
-    Raises:
-        SourceError: it cannot be, and another try would not help: no such file, an unknown kind of address.
-        VideoError: a file without video.
-        av.FFmpegError: it cannot be now.
-    """
-    if source.kind == "file":
-        with open_video(Path(source.address)) as (container, stream):
-            _decode_at_once(stream)
-            yield Opened(container, stream, recorded=True)
-        return
-    try:
-        container = _open_live(source, options)
-    except av.ProtocolNotFoundError as error:
-        raise SourceError(
-            f"{source.name}: FFmpeg does not know this kind of address; use rtsp://, http://, https://, a camera's "
-            "number or a file"
-        ) from error
-    with container:
-        if not container.streams.video:
-            raise SourceError(f"{source.name}: holds no video; expected a camera, a stream or a file with video")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise SourceError(f"{source.name}: its codec is not supported; have the source send H.264")
-        _decode_at_once(stream)
-        # A server that states a length sends a recording, as fast as it can; a live stream has none.
-        recorded = source.kind == "stream" and container.duration is not None and container.duration > 0
-        yield Opened(container, stream, recorded)
-
-
-def _open_live(source: Source, options: SourceOptions) -> Any:
-    limits = (options.timeout, options.timeout)
-    if source.kind == "camera":
-        return av.open(source.address, format="v4l2", timeout=limits)
-    settings = {}  # not "nobuffer": it throws away the first key frame, and the next may be ten seconds away
-    if source.address.lower().startswith("rtsp"):
-        settings["rtsp_flags"] = "prefer_tcp"  # over UDP lost packets tear the picture
-    return av.open(source.address, options=settings, timeout=limits, metadata_errors="replace")
-
-
-def _decode_at_once(stream: Any) -> None:
-    """No decoding of several frames at once: it holds each back by as many frames as there are cores."""
-    stream.thread_type = "SLICE"
-
-
 class Timeline:
     """Seconds since the first frame, whatever happens to timestamps: they jump, restart, or are missing.
 
@@ -188,6 +124,47 @@ class Timeline:
     def restart(self, step: float | None = None) -> None:
         """Timestamps begin anew: ``step`` seconds after the last frame; None: by the clock."""
         self.offset, self._step = None, step
+
+
+class Pace:
+    """When to show frames of a source that does not come at its own rate: a recording, or segments of a live stream.
+
+    A live stream is shown as soon as it can be without a halt between segments: a segment that came late makes all
+    that follows later, and time to spare that was never needed is taken back, a quarter of a second at a time.
+
+    Args:
+        live: what comes late was sent late; in a recording it was decoded late.
+    """
+
+    def __init__(self, live: bool) -> None:
+        self._live = live
+        self._anchor: float | None = None
+        self._spare, self._since = math.inf, 0.0
+
+    def due(self, time: float, arrival: float) -> float:
+        """Seconds of the clock at which to show a frame.
+
+        Args:
+            time: of the stream, seconds.
+            arrival: seconds of the clock at which it came, or of a recording at which it could be shown.
+        """
+        late = -math.inf if self._anchor is None else arrival - self._anchor - time
+        if self._anchor is None or late > (0.0 if self._live else _LATE):
+            self._anchor = arrival - time
+        if self._live:
+            self._save(time, -late)
+        return self._anchor + time
+
+    def planned(self, time: float) -> float:
+        """Seconds of the clock at which a frame is due, unless it comes later; -inf before the first frame."""
+        return -math.inf if self._anchor is None else self._anchor + time
+
+    def _save(self, time: float, spare: float) -> None:
+        self._spare = min(self._spare, max(spare, 0.0))
+        if not 0 <= time - self._since < _WATCHED:
+            if self._spare > _SPARE and self._anchor is not None and self._spare < math.inf:
+                self._anchor -= min(self._spare - _SPARE, 0.25)
+            self._spare, self._since = math.inf, time
 
 
 class RatePicker:

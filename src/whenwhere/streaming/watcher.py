@@ -210,7 +210,12 @@ class Watcher:
         if clip is not None and self._recorder is not None:
             self._recorder.end(clip, event.end)
         self.statistics.events += 1
-        self._on_event(ReportedEvent(event, self.source.name, self._wall(event.start), self._wall(event.end), clip))
+        begun, ended = self._wall(event.start), self._wall(event.end)
+        try:
+            self._on_event(ReportedEvent(event, self.source.name, begun, ended, clip))
+        except BaseException:
+            self._on_event = lambda event: None  # what it raised goes to the caller; it is not asked again on the way
+            raise
 
     def _wall(self, seconds: float) -> float:
         """Time since 1970 of a moment of the stream, counted from the newest frame."""
@@ -224,16 +229,18 @@ class Watcher:
 
     def _count(self) -> None:
         self.statistics.decoded, self.statistics.picked = self._decoding.decoded, self._decoding.picked
-        self.statistics.dropped = self._decoding.frames.dropped
+        self.statistics.dropped, self.statistics.skipped = self._decoding.frames.dropped, self._decoding.skipped
         self.statistics.reconnections = max(self._decoding.connections - 1, 0)
 
     def _finish(self) -> None:
-        self._report(self._detector.close())
-        self.stop()
-        self._decoding.join(timeout=2.0)
-        if self._recorder is not None:
-            self._recorder.disconnect()  # where the thread hangs in a read
-        self._count()
+        try:
+            self._report(self._detector.close())
+        finally:
+            self.stop()
+            self._decoding.join(timeout=2.0)
+            if self._recorder is not None:
+                self._recorder.disconnect()  # where the thread hangs in a read
+            self._count()
 
 
 def moment(times: np.ndarray, importance: np.ndarray) -> float:
