@@ -52,8 +52,8 @@ def test_the_last_class_cannot_be_told_by_the_absence_of_the_others() -> None:
 
 
 def test_all_cells_learn_at_first_and_the_highest_later() -> None:
-    assert [detection_share(at, 0.005) for at in (0.0, 0.5, 0.7, 1.0)] == pytest.approx([1.0, 0.005, 0.005, 0.005])
-    assert detection_share(0.25, 0.01) == pytest.approx(0.1)
+    assert [detection_share(at, 0.005) for at in (0.0, 0.6, 0.7, 1.0)] == pytest.approx([1.0, 0.005, 0.005, 0.005])
+    assert detection_share(0.3, 0.01) == pytest.approx(0.1)
     for share, cells in [(1.0, 210), (0.1, 21), (1e-6, 1)]:
         maps = torch.randn(1, 5, 2, 6, 7, generator=torch.Generator().manual_seed(1), requires_grad=True)
         detection(maps, torch.tensor([1]), share).backward()

@@ -25,7 +25,7 @@ def detection(maps: Tensor, target: Tensor, share: float) -> Tensor:
 
 
 def detection_share(progress: float, smallest: float) -> float:
-    """Share of the cells that :func:`detection` looks at: 1 at first, ``smallest`` from half of training on.
+    """Share of the cells that :func:`detection` looks at: 1 at first, ``smallest`` from 0.6 of training on.
 
     The highest cells of a detector that knows nothing yet are any cells, and from them it learns nothing; from the mean
     over the clip it learns what to look for, and then where.
@@ -34,4 +34,4 @@ def detection_share(progress: float, smallest: float) -> float:
         progress: share of training done, in [0, 1].
         smallest: the least a target takes of a clip.
     """
-    return smallest ** min(1.0, 2 * progress)
+    return smallest ** min(1.0, progress / 0.6)

@@ -37,6 +37,7 @@ _SMALL_TARGETS: Options = {
     "model.fade_in": 1.0,
     "model.class_maps": True,
     "loss.warmup": 1.0,
+    "loss.detection": 3.0,
     "loss.area": 0.05,
     "loss.area_measure": "effective",
     "loss.area_range": [0.005, 0.02],
