@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from whenwhere.layers import SpatialAttention, scale_mask_by_clip_mean, smooth_mask
+from whenwhere.layers import SpatialAttention, mask_of_maps, scale_mask_by_clip_mean, smooth_mask
 
 
 def test_a_mask_is_one_map_a_frame_between_0_and_1() -> None:
@@ -84,3 +84,14 @@ def test_smoothing_moves_nothing() -> None:
         torch.testing.assert_close(smooth_mask(mask.flip(axis)), smooth_mask(mask).flip(axis))
     torch.testing.assert_close(smooth_mask(torch.ones_like(mask))[:, 1:-1, :, 1:-1, 1:-1], torch.ones(2, 2, 1, 3, 4))
     assert smooth_mask(mask[:, :1]).shape == (2, 1, 1, 5, 6)
+
+
+def test_a_mask_of_several_maps_is_high_where_any_of_them_is() -> None:
+    maps = torch.full((1, 2, 3, 4, 4), -9.0)
+    maps[0, 0, 1, 2, 3] = maps[0, 1, 2, 0, 0] = 9.0
+    mask = mask_of_maps(maps)
+    assert mask.shape == (1, 2, 1, 4, 4)
+    assert {tuple(place) for place in (mask > 0.5).nonzero().tolist()} == {(0, 0, 0, 2, 3), (0, 1, 0, 0, 0)}
+    torch.testing.assert_close(mask_of_maps(maps[:, :, 1:2]), torch.sigmoid(maps[:, :, 1:2]))
+    # The mean odds, so that as many maps of nothing as there are classes do not add up to something.
+    torch.testing.assert_close(mask_of_maps(torch.zeros(1, 1, 50, 2, 2)), torch.full((1, 1, 1, 2, 2), 0.5))

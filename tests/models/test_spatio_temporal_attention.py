@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from whenwhere.layers import scale_mask_by_clip_mean, smooth_mask, temporal_difference, temporal_encoding
+from whenwhere.layers import mask_of_maps, scale_mask_by_clip_mean, smooth_mask, temporal_difference, temporal_encoding
 from whenwhere.losses import LossOptions, attention_loss
 from whenwhere.models import AttentionOutput, SpatioTemporalAttention, SpatioTemporalAttentionOptions
 
@@ -394,3 +394,16 @@ def test_a_smooth_mask_is_the_mask_smoothed() -> None:
 def test_gated_order_needs_an_order_layer_and_a_mask(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"needs model.order: convolution and model.spatial: true"):
         SpatioTemporalAttentionOptions(gate_order=True, **wrong)
+
+
+def test_the_mask_is_made_of_a_map_for_each_class() -> None:
+    torch.manual_seed(0)
+    options = SpatioTemporalAttentionOptions(hidden=4, class_maps=True)
+    model = SpatioTemporalAttention(6, 3, options).eval()
+    output = model(torch.randn(2, 5, 6, 4, 4))
+    assert output.maps is not None
+    assert output.maps.shape == (2, 5, 3, 4, 4)
+    assert torch.equal(output.mask, mask_of_maps(output.maps))
+    assert SpatioTemporalAttention(6, 3).eval()(torch.randn(2, 5, 6, 4, 4)).maps is None
+    with pytest.raises(ValueError, match=r"class_maps makes the mask; it needs model.spatial: true"):
+        SpatioTemporalAttentionOptions(class_maps=True, spatial=False)

@@ -65,7 +65,7 @@ def test_the_quick_default_is_told_what_the_recipe_of_the_rendered_clips_is_told
     recipe = flat_options(yaml.safe_load((ROOT / "synthetic_a.yaml").read_text(encoding="utf-8")))
     config = quick_setting(tmp_path).config("default", 0)
     ours = flat_options(json.loads(config.to_json()))
-    for name in ("model.fade_in", *(key for key in recipe if key.startswith("loss."))):
+    for name in ("model.fade_in", "model.class_maps", *(key for key in recipe if key.startswith("loss."))):
         assert ours[name] == recipe[name], name
     paper = quick_setting(tmp_path).config("paper", 0)
     assert paper.loss.resolved("paper").area == 0

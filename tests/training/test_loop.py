@@ -69,9 +69,11 @@ def test_same_seed_same_weights_other_seed_others(tiny_bank: Path, tmp_path: Pat
     assert not torch.equal(first["head.classifier.weight"], other["head.classifier.weight"])
 
 
-def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("class_maps", [False, True])
+def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path, class_maps: bool) -> None:
     config = config_for(tiny_bank, epochs=12)
-    config = replace(config, data=replace(config.data, mosaic=replace(config.data.mosaic, clips=64)))
+    data_options = replace(config.data, mosaic=replace(config.data.mosaic, clips=64))
+    config = replace(config, data=data_options, model=replace(config.model, class_maps=class_maps))
     data = build_data(config, quiet)
     train(config, data, tmp_path, quiet=True)
     network, record = load_model(tmp_path)
@@ -79,6 +81,9 @@ def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path) ->
     assert record.classes == ("class 0", "class 1")
     assert scores["accuracy"].value > 0.9
     assert scores["where: pointing"].value > 0.9 > scores["where: pointing"].controls["centre box"].value
+    with (tmp_path / "metrics.csv").open() as file:
+        losses = [float(row.get("train/detection", "nan")) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.8 * losses[0] if class_maps else math.isnan(losses[0])
 
 
 TWO_PROCESSES = {"devices": 2, "accumulate": 3, "checkpoint_steps": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -43,6 +44,15 @@ def smooth_mask(mask: Tensor) -> Tensor:
     return smoothed.transpose(1, 2)
 
 
+def mask_of_maps(maps: Tensor) -> Tensor:
+    """One mask, high where any of the maps is: the sigmoid of the logarithm of their mean odds.
+
+    Args:
+        maps: `(B, T, K, H, W)` logits, to `(B, T, 1, H, W)` in [0, 1]; of one map its sigmoid.
+    """
+    return torch.sigmoid(maps.logsumexp(2, keepdim=True) - math.log(maps.shape[2]))
+
+
 class SpatialAttention(nn.Module):
     """Three convolutions and a sigmoid give one saliency mask a frame (paper, Eq. 1 and Fig. 2).
 
@@ -53,12 +63,13 @@ class SpatialAttention(nn.Module):
         channels: C of the features.
         widths: output channels of the first two convolutions; None: `(C / 2, C / 4)`.
         kernel: 3, or 1: each cell is judged by what is known of it alone.
+        maps: how many the mask is made of: 1, or one for each class.
 
     Shape:
         `(B, T, C, H, W)` to `(B, T, 1, H, W)` in [0, 1].
     """
 
-    def __init__(self, channels: int, widths: Sequence[int] | None = None, kernel: int = 3) -> None:
+    def __init__(self, channels: int, widths: Sequence[int] | None = None, kernel: int = 3, maps: int = 1) -> None:
         super().__init__()
         if kernel not in (1, 3):
             raise ValueError(f"the mask's kernel must be 1 or 3, got {kernel}")
@@ -71,9 +82,12 @@ class SpatialAttention(nn.Module):
             convolution(first, second),
             nn.BatchNorm2d(second),
             nn.ReLU(inplace=True),
-            convolution(second, 1),
+            convolution(second, maps),
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        logits = self.layers(features.flatten(0, 1))
-        return torch.sigmoid(logits).unflatten(0, features.shape[:2])
+        return mask_of_maps(self.maps(features))
+
+    def maps(self, features: Tensor) -> Tensor:
+        """Logits, `(B, T, C, H, W)` to `(B, T, maps, H, W)`."""
+        return self.layers(features.flatten(0, 1)).unflatten(0, features.shape[:2])

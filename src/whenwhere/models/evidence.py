@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from whenwhere.layers import power_mean
-from whenwhere.models.spatio_temporal_attention import AttentionOutput
+from whenwhere.models.output import AttentionOutput
 
 
 @contextmanager

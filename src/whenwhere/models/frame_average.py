@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from whenwhere.layers import class_activation_map
-from whenwhere.models.spatio_temporal_attention import AttentionOutput
+from whenwhere.models.output import AttentionOutput
 
 
 class FrameAverage(nn.Module):

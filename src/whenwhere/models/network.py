@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from whenwhere.features.backbone import Backbone
-from whenwhere.models.spatio_temporal_attention import AttentionOutput
+from whenwhere.models.output import AttentionOutput
 
 
 class Network(nn.Module):

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from whenwhere.models.spatio_temporal_attention import AttentionOutput
+from whenwhere.models.output import AttentionOutput
 
 
 @dataclass(frozen=True)

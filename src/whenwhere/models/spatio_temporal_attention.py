@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,14 @@ from whenwhere.layers import (
     SpatialAttention,
     TemporalAttention,
     TemporalConvolution,
-    frame_importance,
+    mask_of_maps,
     scale_mask_by_clip_mean,
     smooth_mask,
     temporal_difference,
     temporal_encoding,
 )
 from whenwhere.layers.temporal_attention import Energy
+from whenwhere.models.output import AttentionOutput
 
 Order = Literal["none", "encoding", "difference", "motion", "convolution"]
 
@@ -63,6 +64,8 @@ class SpatioTemporalAttentionOptions:
             known inside it, except for what the features themselves see around each cell.
         mask_kernel: cells of the mask's kernels, 3, or 1: each cell is judged by its own features.
         smooth_mask: average the mask over neighbouring cells and frames, see :func:`smooth_mask`.
+        class_maps: make the mask of a map for each class, which has to find its class and nothing else
+            (:func:`whenwhere.losses.detection`). Without, a class known by the absence of all others is not attended.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -85,6 +88,7 @@ class SpatioTemporalAttentionOptions:
     gate_order: bool = False
     mask_kernel: int = 3
     smooth_mask: bool = False
+    class_maps: bool = False
     dropout: float = 0.2
     fade_in: float = 0.0
 
@@ -96,6 +100,8 @@ class SpatioTemporalAttentionOptions:
                 "model.gate_order masks what order: convolution reads; it needs model.order: convolution and "
                 f"model.spatial: true, got {self.order!r} and {self.spatial}"
             )
+        if self.class_maps and not self.spatial:
+            raise ValueError("model.class_maps makes the mask; it needs model.spatial: true")
 
     def resolved(self) -> SpatioTemporalAttentionOptions:
         """The same options with every None that follows ``variant`` filled in."""
@@ -107,31 +113,6 @@ class SpatioTemporalAttentionOptions:
             "start": "mean" if paper else "attended",
         }
         return replace(self, **{k: v for k, v in preset.items() if getattr(self, k) is None})  # type: ignore[arg-type]
-
-
-class AttentionOutput(NamedTuple):
-    """What a forward pass gives.
-
-    Attributes:
-        logits: `(B, K)`.
-        mask: `(B, T, 1, H, W)` in [0, 1], before any scaling.
-        weights: `(B, S, T)`, each step sums to 1 over frames.
-        steps: `(B, S, K)` log probabilities of each step, by models that decide at every step; else None.
-    """
-
-    logits: Tensor
-    mask: Tensor
-    weights: Tensor
-    steps: Tensor | None = None
-
-    @property
-    def importance(self) -> Tensor:
-        """`(B, T)`, sums to 1: see :func:`frame_importance`."""
-        return frame_importance(self.mask, self.weights)
-
-    def detach(self) -> AttentionOutput:
-        """The same without gradients."""
-        return AttentionOutput(*(None if value is None else value.detach() for value in self))  # type: ignore[arg-type]
 
 
 class _StartState(nn.Sequential):
@@ -176,7 +157,11 @@ class SpatioTemporalAttention(nn.Module):
             options.order, 0
         )
         self.spatial_attention = (
-            SpatialAttention(inputs, options.mask_widths, options.mask_kernel) if options.spatial else None
+            SpatialAttention(
+                inputs, options.mask_widths, options.mask_kernel, maps=classes if options.class_maps else 1
+            )
+            if options.spatial
+            else None
         )
         self.gated_convolution = TemporalConvolution(channels, options.hidden) if options.gate_order else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)
@@ -206,7 +191,7 @@ class SpatioTemporalAttention(nn.Module):
             raise ValueError(f"features must be (B, T, C, H, W), got {tuple(features.shape)}")
         # Whole channels of a clip go at once, as in the public scripts: (B, C, T, H, W) for Dropout3d.
         features = self.dropout(features.transpose(1, 2)).transpose(1, 2)
-        masked, mask = self._attend_space(self._with_change(features))
+        masked, mask, maps = self._attend_space(self._with_change(features))
         masked = self._pool(masked)
         if self.options.order == "encoding":
             frames, channels = masked.shape[1:3]
@@ -218,7 +203,7 @@ class SpatioTemporalAttention(nn.Module):
         else:
             states, weights = self._recur(masked, hoist)
             pooled = states.mean(1)
-        return AttentionOutput(self.classifier(pooled), mask, weights)
+        return AttentionOutput(self.classifier(pooled), mask, weights, maps=maps)
 
     def _with_change(self, features: Tensor) -> Tensor:
         """Features and, beside them, the channels that tell how neighbouring frames differ."""
@@ -229,17 +214,21 @@ class SpatioTemporalAttention(nn.Module):
         change = temporal_difference(features)
         return torch.cat([features, change.abs() if self.options.order == "motion" else change], dim=2)
 
-    def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _attend_space(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         if self.spatial_attention is None:
-            return features, torch.ones_like(features[:, :, :1])
-        mask = self.spatial_attention(features)
+            return features, torch.ones_like(features[:, :, :1]), None
+        if self.options.class_maps:
+            maps = self.spatial_attention.maps(features)
+            mask = mask_of_maps(maps)
+        else:
+            maps, mask = None, self.spatial_attention(features)
         if self.options.smooth_mask:
             mask = smooth_mask(mask)
         scaled = self._faded(scale_mask_by_clip_mean(mask) if self.options.mask_scale == "clip_mean" else mask)
         if self.gated_convolution is not None:
             content = features[:, :, : self.channels]
             features = torch.cat([content, self.gated_convolution(content * self._faded(mask))], dim=2)
-        return features * scaled, mask
+        return features * scaled, mask, maps
 
     def _pool(self, masked: Tensor) -> Tensor:
         """Masked features `(B, T, C, H, W)` averaged over squares of ``pool`` x ``pool`` cells."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from whenwhere.layers import class_activation_map
-from whenwhere.models.spatio_temporal_attention import AttentionOutput
+from whenwhere.models.output import AttentionOutput
 
 
 @dataclass(frozen=True)

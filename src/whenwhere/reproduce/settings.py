@@ -31,11 +31,13 @@ LINEAR = (
 )
 
 
-# Of the rendered clips our default is told that targets are small and attention comes late, as in
-# recipes/synthetic_a.yaml, whose validation clips these were chosen on.
+# Of the rendered clips our default is told that targets are small, that attention comes late, and that every class has
+# to be found, as in recipes/synthetic_a.yaml, whose validation clips these were chosen on.
 _SMALL_TARGETS: Options = {
     "model.fade_in": 1.0,
+    "model.class_maps": True,
     "loss.warmup": 1.0,
+    "loss.detection": 3.0,
     "loss.area": 0.05,
     "loss.area_measure": "effective",
     "loss.area_range": [0.005, 0.02],

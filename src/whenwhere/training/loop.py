@@ -283,7 +283,7 @@ def _terms(
         return soft_attention_loss(output.logits, output.steps, label, output.mask, options)
     if method != "spatio_temporal_attention":
         return classification_loss(output.logits, label, options)
-    return attention_loss(output.logits, label, output.mask, output.weights, options, progress)
+    return attention_loss(output.logits, label, output.mask, output.weights, options, progress, output.maps)
 
 
 def _accuracy(logits: Tensor, label: Tensor) -> float:
