@@ -236,19 +236,45 @@ function makeTimeline(data, { onSeek, onChoose }) {
     rows.forEach(drawRow);
   }
 
+  const fingers = new Map(); // that touch a curve: where, in pixels of the page
+  let pinched = false; // two did; what the last one does is no scrubbing
+  let sideways = false; // a mouse, or a finger that went far enough to mean it
+
   function timeAt(clientX) {
     const { left, width: pixels } = tracks.getBoundingClientRect();
     return shown.from + span() * clamp((clientX - left) / pixels, 0, 1);
   }
 
+  /** A finger that goes up or down scrolls the page, so a touch seeks once it goes sideways, or ends where it began. */
   function bindScrubbing(scrubber) {
     scrubber.addEventListener("pointerdown", (event) => {
       scrubber.setPointerCapture(event.pointerId);
-      onSeek(timeAt(event.clientX));
+      pinched = fingers.size > 0;
+      sideways = event.pointerType !== "touch";
+      if (sideways) onSeek(timeAt(event.clientX));
+      else fingers.set(event.pointerId, event.clientX);
     });
     scrubber.addEventListener("pointermove", (event) => {
-      if (scrubber.hasPointerCapture(event.pointerId)) onSeek(timeAt(event.clientX));
+      if (!scrubber.hasPointerCapture(event.pointerId)) return;
+      if (fingers.size === 2) return pinch(event);
+      sideways ||= Math.abs(event.clientX - fingers.get(event.pointerId)) > 10;
+      if (sideways && !pinched) onSeek(timeAt(event.clientX));
     });
+    scrubber.addEventListener("pointerup", (event) => {
+      if (fingers.delete(event.pointerId) && !pinched) onSeek(timeAt(event.clientX));
+    });
+    scrubber.addEventListener("pointercancel", (event) => fingers.delete(event.pointerId));
+  }
+
+  /** What lies under two fingers stays under them. */
+  function pinch(event) {
+    const before = [...fingers.values()];
+    fingers.set(event.pointerId, event.clientX);
+    const after = [...fingers.values()];
+    const [apart, wider] = [before, after].map(([one, other]) => Math.max(Math.abs(one - other), 1));
+    const [middle, moved] = [before, after].map(([one, other]) => (one + other) / 2);
+    zoom(wider / apart, timeAt(middle));
+    pan((middle - moved) / width());
   }
 
   /** Ctrl and wheel, or a pinch on a touchpad, magnifies; Shift and wheel, or a wheel to the side, moves. */
