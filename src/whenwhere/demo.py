@@ -26,7 +26,7 @@ CONFIG = TrainConfig(
     model=SpatioTemporalAttentionOptions(
         hidden=32, steps=8, pool=2, mask_widths=(24, 12), fade_in=1.0, class_maps=True
     ),
-    loss=LossOptions(area=0.05, area_measure="effective", area_range=(0.005, 0.02), warmup=1.0, detection=3.0),
+    loss=LossOptions(area=0.2, area_measure="effective", area_range=(0.005, 0.015), warmup=1.0, detection=3.0),
     fit=FitOptions(epochs=9, batch_size=16, lr=2e-3),
 )
 

@@ -38,9 +38,9 @@ _SMALL_TARGETS: Options = {
     "model.class_maps": True,
     "loss.warmup": 1.0,
     "loss.detection": 3.0,
-    "loss.area": 0.05,
+    "loss.area": 0.2,
     "loss.area_measure": "effective",
-    "loss.area_range": [0.005, 0.02],
+    "loss.area_range": [0.005, 0.015],
 }
 
 
