@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from whenwhere.recognizer import Answer, Recognizer
 from whenwhere.rendering import (
     INLINE_LIMIT,
     IndexEntry,
+    is_index,
     write_filmstrip,
     write_index,
     write_overlay,
@@ -97,10 +98,17 @@ def explanations_of(
 
 
 def is_free(folder: Path) -> bool:
-    """True when an explanation may be written there: nothing is lost but an earlier one."""
-    if not folder.is_dir():
+    """True when an explanation may be written there: nothing is lost but an earlier one.
+
+    A single file called like one of ours is no explanation: ``report/report.mp4`` is somebody's video.
+    """
+    if folder.is_symlink() or not folder.is_dir():
         return not os.path.lexists(folder)
-    return all(_OURS.fullmatch(path.name) for path in folder.iterdir())
+    paths = list(folder.iterdir())
+    if not all(_OURS.fullmatch(path.name) and path.is_file() and not path.is_symlink() for path in paths):
+        return False
+    # explanation.json is written first; work that was killed before may leave its unfinished file alone
+    return any(path.name == FILES[0] for path in paths) or all(path.suffix == ".partial" for path in paths)
 
 
 def explain_to(
@@ -125,11 +133,13 @@ def explain_to(
 
     Raises:
         VideoError: the video cannot be read.
-        FolderError: the folder holds something else.
+        FolderError: the folder holds something else, or the video itself.
     """
     options = options or ExplainOptions()
     partial = folder.with_name(folder.name + ".partial")
     for taken in (folder, partial):
+        if video.resolve().parent == taken.resolve():
+            raise FolderError(f"{taken} holds {video.name}, which is to be explained: choose another folder")
         if not is_free(taken):
             raise FolderError(
                 f"{taken} exists and holds more than an explanation, which would be lost: choose another folder"
@@ -178,13 +188,19 @@ def explain_all(
 
     Returns:
         How many failed.
+
+    Raises:
+        FolderError: ``out`` has an ``index.html`` of somebody else.
     """
     options, truth = options or ExplainOptions(), truth or {}
+    if os.path.lexists(out / INDEX) and not is_index(out / INDEX):
+        raise FolderError(f"{out / INDEX} was not written by whenwhere and would be lost: choose another folder")
+    holding = {video.resolve().parent for video in videos}
     out.mkdir(parents=True, exist_ok=True)
     entries, used = list[IndexEntry](), {INDEX}
     try:
         for video, shown in zip(videos, shown_names(videos), strict=True):
-            name = _free_name(video.stem, out, used)
+            name = _free_name(video.stem, out, used, holding)
             segments = truth.get(video.resolve(), ())
             try:
                 explanation = explain_to(recognizer, video, out / name, options, compare, segments)
@@ -220,10 +236,17 @@ def shown_names(videos: Sequence[Path]) -> list[str]:
     return [str(video.absolute().relative_to(folder)) for video in videos]
 
 
-def _free_name(stem: str, out: Path, used: set[str]) -> str:
-    """A name for a folder in ``out`` that neither another video nor somebody else's files have."""
+def _free_name(stem: str, out: Path, used: set[str], holding: Set[Path]) -> str:
+    """A name for a folder in ``out`` that neither another video nor somebody else's files have.
+
+    ``holding`` are the folders, resolved, in which the videos lie: what is to be explained is never replaced.
+    """
+
+    def free(folder: Path) -> bool:
+        return folder.resolve() not in holding and is_free(folder)
+
     name, number = stem, 2
-    while name in used or not (is_free(out / name) and is_free(out / f"{name}.partial")):
+    while name in used or not (free(out / name) and free(out / f"{name}.partial")):
         name, number = f"{stem}_{number}", number + 1
     used.add(name)
     return name

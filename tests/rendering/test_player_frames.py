@@ -72,6 +72,23 @@ def test_steps_and_boxes_follow_frames_that_come_unevenly(
     page.context.close()
 
 
+def test_every_frame_that_comes_unevenly_has_its_own_attention(
+    browser: Any, explanation: Explanation, square: Any, tmp_path: Path
+) -> None:
+    times = np.cumsum([0.0, 0.04, 0.3, 0.02, 0.9, 0.033, 0.25, 0.01, 0.4]).tolist()
+    path = tmp_path / "uneven.mp4"
+    write_video(path, [square.frame(i) for i in range(len(times))], times)
+    masks = np.eye(len(times), dtype=np.float32).reshape(len(times), 3, 3)  # cell i is hot in frame i
+    write_report(replace(with_box_for_each(explanation, path), masks=masks), tmp_path / "report.html")
+    page = open_page(browser, tmp_path / "report.html").page
+    for i in range(len(times)):
+        page.keyboard.press("ArrowRight" if i else "Home")
+        assert shown_frame(page, square, len(times)) == i
+        values = page.evaluate("[...whenwhere.panes[0].attention.valuesAt(whenwhere.state.frameTime)]")
+        assert values == pytest.approx([float(cell == i) for cell in range(9)], abs=0.02)
+    page.context.close()
+
+
 def write_late(path: Path, frames: Sequence[np.ndarray], **options: Any) -> Path:
     """10 frames a second, of which the first is shown at 0.5 s, without any sound before it."""
     with av.open(str(path), "w", **options) as container:

@@ -136,6 +136,16 @@ def test_large_video_already_beside_the_page_is_not_copied(explanation: Explanat
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("spare, inside", [(0, True), (-1, False)])
+def test_a_video_of_exactly_the_limit_is_in_the_page(
+    explanation: Explanation, tmp_path: Path, spare: int, inside: bool
+) -> None:
+    limit = Path(explanation.path).stat().st_size + spare
+    write_report(explanation, tmp_path / "report.html", inline_limit=limit)
+    assert str(Page(tmp_path / "report.html").first("video")["src"]).startswith("data:") == inside
+    assert (tmp_path / "report.mp4").exists() != inside
+
+
 def test_missing_video_is_named_and_nothing_is_left(explanation: Explanation, tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"gone\.mp4"):
         write_report(explanation, tmp_path / "report.html", video_path=tmp_path / "gone.mp4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whenwhere.rendering.filmstrip import write_filmstrip
 from whenwhere.rendering.gallery import write_gallery
-from whenwhere.rendering.index_page import IndexEntry, write_index
+from whenwhere.rendering.index_page import IndexEntry, is_index, write_index
 from whenwhere.rendering.overlay import (
     OverlayOptions,
     OverlayRenderer,
@@ -28,6 +28,7 @@ __all__ = [
     "VideoFacts",
     "blend_mask",
     "boxes_at",
+    "is_index",
     "mask_at",
     "playable_copy",
     "player_page",

@@ -15,6 +15,7 @@ from whenwhere.rendering.strip import percent
 from whenwhere.rendering.thumbnails import jpeg_address
 from whenwhere.structures import Explanation
 
+TITLE = "What, when and where – "  # by which a page written earlier is known
 SEGMENTS_SHOWN = 3
 _SPARK_WIDTH = 100  # units of its view box
 
@@ -97,6 +98,14 @@ def _pictures(entries: Sequence[IndexEntry], folder: Path, inline_limit: int) ->
     return [jpeg_address(file.read_bytes()) if file else None for file in files]
 
 
+def is_index(path: Path) -> bool:
+    """True for a file that :func:`write_index` wrote, told by its title."""
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return f"<title>{TITLE}" in file.read(2000)
+
+
 def write_index(entries: Iterable[IndexEntry], path: str | Path, inline_limit: int = INLINE_LIMIT) -> None:
     """Write a page that lists explained videos, in the order given, and after them those that failed and why.
 
@@ -119,6 +128,7 @@ def write_index(entries: Iterable[IndexEntry], path: str | Path, inline_limit: i
     ]
     labels = sorted({entry.explanation.label for entry in explained if entry.explanation is not None})
     values = {
+        "title": TITLE,
         "css": asset("player.css"),
         "js": asset("index.js"),
         "count": count,
