@@ -48,7 +48,7 @@
       const check = element("input", { id: `show-${kind}${number ? `-${number + 1}` : ""}`, type: "checkbox", checked: true });
       check.addEventListener("change", () => setShown(pane, kind, check.checked));
       pane.checks[kind] = check;
-      const label = element("label", {}, check, ` ${text} `, element("kbd", { textContent: key }));
+      const label = element("label", {}, check, ` ${text} `, element("kbd", { textContent: key, ariaHidden: "true" }));
       if (comparing) check.setAttribute("aria-label", `${text}, ${pane.data.name}`);
       parent.append(label);
     }
