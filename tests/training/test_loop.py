@@ -69,9 +69,9 @@ def test_same_seed_same_weights_other_seed_others(tiny_bank: Path, tmp_path: Pat
     assert not torch.equal(first["head.classifier.weight"], other["head.classifier.weight"])
 
 
-@pytest.mark.parametrize("class_maps", [False, True])
-def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path, class_maps: bool) -> None:
-    config = config_for(tiny_bank, epochs=12)
+@pytest.mark.parametrize("class_maps, epochs", [(False, 12), (True, 24)])
+def test_learns_a_planted_class_and_finds_it(tiny_bank: Path, tmp_path: Path, class_maps: bool, epochs: int) -> None:
+    config = config_for(tiny_bank, epochs=epochs)
     data_options = replace(config.data, mosaic=replace(config.data.mosaic, clips=64))
     config = replace(config, data=data_options, model=replace(config.model, class_maps=class_maps))
     data = build_data(config, quiet)
