@@ -28,7 +28,7 @@ def http(reply: Reply) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            with contextlib.suppress(OSError):  # who watches is gone
+            with contextlib.suppress(OSError, av.FFmpegError):  # who watches is gone
                 reply(self)
 
         def log_message(self, *arguments: object) -> None:

@@ -33,7 +33,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
         stream = out.add_stream("libx264", rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         stream.codec_context.gop_size = GROUP
-        stream.codec_context.options = {"preset": "ultrafast", "crf": "30", "sc_threshold": "0"}
+        # Small for the work of decoding it: a ring of packets has room for seconds of it, however fast the machine.
+        stream.codec_context.options = {"preset": "veryfast", "crf": "40", "sc_threshold": "0", "bf": "0"}
         for number in range(CLIP):
             gray = np.ascontiguousarray(drawn[3 * number : 3 * number + HEIGHT])
             out.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="gray").reformat(format="yuv420p")))
@@ -42,11 +43,15 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def decoding_rate(path: Path) -> float:
-    """Frames a second that one core decodes."""
-    with av.open(str(path)) as container:
-        container.streams.video[0].thread_type = "SLICE"
-        start = time.monotonic()
-        return sum(1 for _ in container.decode(video=0)) / (time.monotonic() - start)
+    """Frames a second that one core decodes, at best: what else the machine does makes it look slower."""
+
+    def once() -> float:
+        with av.open(str(path)) as container:
+            container.streams.video[0].thread_type = "SLICE"
+            start = time.monotonic()
+            return sum(1 for _ in container.decode(video=0)) / (time.monotonic() - start)
+
+    return max(once() for _ in range(8))
 
 
 def sender(clip: Path, rate: float, begun: list[float]) -> Reply:
@@ -84,7 +89,7 @@ def test_what_cannot_be_decoded_in_time_is_left_out_and_clips_are_whole(
         window=1.0,
         rate=5,
         events=EventOptions(start=0.01, end=0.01, shortest=0.3),  # the model has no skill
-        clips=ClipOptions(tmp_path / "clips", before=0.0, after=0.0, longest=4.0),
+        clips=ClipOptions(tmp_path / "clips", before=0.0, after=0.0, longest=4.0, most_bytes=2**30),
     )
     lags = []
     with http(sender(large, rate, begun)) as address:
