@@ -181,6 +181,22 @@ def test_every_control_can_be_reached_by_keyboard(opened: Opened) -> None:
     assert {"play", "back", "forward", "speed", "scrubber", "segment", "show-mask", "show-boxes", "opacity"} <= reached
 
 
+def test_the_timeline_is_a_slider(opened: Opened) -> None:
+    page = opened.page
+    seek(page, 1.0)
+    page.locator("#scrubber").focus()
+    for key, expected in [("ArrowUp", 1.1), ("ArrowDown", 1.0), ("PageUp", 1.3), ("PageDown", 1.0)]:
+        page.keyboard.press(key)
+        wait_until(page, "!whenwhere.video.seeking")
+        assert float(page.locator("#scrubber").get_attribute("aria-valuenow")) == pytest.approx(expected, abs=0.1), key
+    seek(page, 0.1)
+    page.keyboard.press("PageDown")
+    assert page.evaluate("whenwhere.state.time") == 0
+    page.locator("#play").focus()  # elsewhere these keys scroll the page
+    page.keyboard.press("PageUp")
+    assert page.evaluate("whenwhere.state.time") == 0
+
+
 @pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])
 def test_phone_width_and_color_scheme(
     browser: Any, explanation: Explanation, tmp_path: Path, scheme: str, dark: bool
@@ -203,6 +219,26 @@ def test_video_beside_the_page_plays(browser: Any, explanation: Explanation, tmp
     assert opened.page.evaluate("whenwhere.video.duration") == pytest.approx(3.0, abs=0.05)
     assert opened.errors == []
     assert all(url.startswith("file:") for url in opened.requests)
+    opened.page.context.close()
+
+
+def test_a_lost_video_is_told_and_its_attention_still_shown(
+    browser: Any, explanation: Explanation, tmp_path: Path
+) -> None:
+    write_report(explanation, tmp_path / "report.html", inline_limit=100)
+    (tmp_path / "report.mp4").unlink()
+    opened = open_page(browser, tmp_path / "report.html", ready="window.whenwhere && !!whenwhere.video.error")
+    page = opened.page
+    wait_until(page, "!document.getElementById('error').hidden")
+    assert page.locator("#play").is_disabled()
+    page.keyboard.press(" ")
+    for _ in range(12):  # attention is at 1.2 s
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("whenwhere.state.time") == pytest.approx(1.25, abs=0.01)
+    assert pixels(page)[..., 3].max() > 100
+    page.locator(".segment").first.click()
+    assert page.evaluate("whenwhere.state.time") == pytest.approx(explanation.segments[0].start, abs=0.01)
+    assert not page.locator("#unloop").is_visible()  # there is nothing to repeat
     opened.page.context.close()
 
 

@@ -90,7 +90,8 @@
 
   // ---- Playback ------------------------------------------------------------------------------
 
-  const videoTime = () => video.currentTime - videoOffset;
+  const broken = () => byId("play").disabled;
+  const videoTime = () => (broken() ? state.time : video.currentTime - videoOffset);
 
   function seek(time) {
     video.currentTime = clamp(time, 0, duration) + videoOffset;
@@ -104,7 +105,7 @@
     });
   }
 
-  const togglePlay = () => (video.paused ? play() : video.pause());
+  const togglePlay = () => broken() || (video.paused ? play() : video.pause());
 
   /** Seek to half-way through a frame, where rounding cannot reach a neighbour. */
   function seekFrame(frame) {
@@ -127,6 +128,7 @@
   }
 
   function chooseSegment(segment) {
+    if (broken()) return seek(segment.start);
     if (state.loop === segment) return togglePlay();
     setLoop(segment);
     seek(segment.start);
@@ -180,6 +182,7 @@
   function showError() {
     byId("error").textContent = "This browser cannot play the video. Attention and boxes are shown without it.";
     byId("error").hidden = false;
+    for (const id of ["play", "speed"]) byId(id).disabled = true;
   }
 
   // ---- The parts of the page that never change ---------------------------------------------
@@ -233,13 +236,19 @@
       "-": () => timeline.zoom(0.5),
       0: () => timeline.show(0, duration),
     };
+    const sliding = {
+      ArrowUp: actions.ArrowRight,
+      ArrowDown: actions.ArrowLeft,
+      PageUp: () => timeline.leap(0.1),
+      PageDown: () => timeline.leap(-0.1),
+    };
     const shifted = { ArrowLeft: () => timeline.pan(-0.5), ArrowRight: () => timeline.pan(0.5) };
     document.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       // Keys that the focused control itself understands stay its own.
       const own = { BUTTON: [" "], INPUT: event.target.type === "range" ? ["ArrowLeft", "ArrowRight", "Home", "End"] : [" "] };
-      const action = (event.shiftKey && shifted[key]) || actions[key];
+      const action = (event.shiftKey && shifted[key]) || (event.target.role === "slider" && sliding[key]) || actions[key];
       if (event.target.tagName === "SELECT" || (own[event.target.tagName] || []).includes(key) || !action) return;
       event.preventDefault();
       action();

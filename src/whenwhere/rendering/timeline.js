@@ -223,6 +223,9 @@ function makeTimeline(data, { onSeek, onChoose }) {
     show(from, from + span());
   }
 
+  /** Seek by a share of the window's length. */
+  const leap = (share) => onSeek(clamp(time + share * span(), 0, duration));
+
   /** Move the cursor. The window follows where the cursor runs out of it, or is sent out of it. */
   function setTime(seconds, sought) {
     const leaves = seconds < shown.from || seconds > shown.to;
@@ -296,5 +299,5 @@ function makeTimeline(data, { onSeek, onChoose }) {
   byId("later").addEventListener("click", () => pan(0.5));
   new ResizeObserver(redraw).observe(tracks);
   redraw();
-  return { shown, show, zoom, pan, setTime, setChosen };
+  return { shown, show, zoom, pan, leap, setTime, setChosen };
 }
