@@ -51,6 +51,17 @@ def test_the_last_class_cannot_be_told_by_the_absence_of_the_others() -> None:
     assert float(detection(eliminated, labels, 4 / 210) - found_loss) == pytest.approx(math.log(2), abs=0.01)
 
 
+@pytest.mark.parametrize("absence", [0, 1, 2])
+def test_nothing_is_found_in_clips_of_the_absence(absence: int) -> None:
+    labels = torch.tensor([0, 1, 2])
+    maps = planted(labels.tolist())
+    maps[absence] = LOW
+    seen = [name for name in range(3) if name != absence]
+    assert float(detection(maps[:, :, seen], labels, 4 / 210, absence)) < 0.01
+    maps[absence, 1, seen[0]] = -LOW
+    assert float(detection(maps[:, :, seen], labels, 4 / 210, absence)) == pytest.approx(-LOW / 3, abs=0.01)
+
+
 def test_all_cells_learn_at_first_and_the_highest_later() -> None:
     assert [detection_share(at, 0.005) for at in (0.0, 0.6, 0.7, 1.0)] == pytest.approx([1.0, 0.005, 0.005, 0.005])
     assert detection_share(0.3, 0.01) == pytest.approx(0.1)

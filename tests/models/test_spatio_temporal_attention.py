@@ -405,5 +405,8 @@ def test_the_mask_is_made_of_a_map_for_each_class() -> None:
     assert output.maps.shape == (2, 5, 3, 4, 4)
     assert torch.equal(output.mask, mask_of_maps(output.maps))
     assert SpatioTemporalAttention(6, 3).eval()(torch.randn(2, 5, 6, 4, 4)).maps is None
+    of_two = SpatioTemporalAttention(6, 3, options, absence=1).eval()(torch.randn(2, 5, 6, 4, 4))
+    assert of_two.maps is not None
+    assert (of_two.maps.shape, of_two.logits.shape) == ((2, 5, 2, 4, 4), (2, 3))
     with pytest.raises(ValueError, match=r"class_maps makes the mask; it needs model.spatial: true"):
         SpatioTemporalAttentionOptions(class_maps=True, spatial=False)

@@ -10,13 +10,16 @@ import pytest
 import torch
 from tiny_runs import quiet
 
-from whenwhere.datasets.manifest import read_clips, write_clips
+from whenwhere.datasets.manifest import ManifestError, read_clips, write_clips
 from whenwhere.datasets.mosaic import MosaicDataset, MosaicOptions
 from whenwhere.datasets.synthetic import SyntheticOptions
 from whenwhere.features.backbone import Backbone, BackboneOptions
 from whenwhere.features.extract import StoredFeatures
-from whenwhere.training.config import DataOptions, TrainConfig
+from whenwhere.models import SpatioTemporalAttentionOptions
+from whenwhere.training.checkpoint import load_model
+from whenwhere.training.config import DataOptions, FitOptions, TrainConfig
 from whenwhere.training.data import build_data
+from whenwhere.training.loop import train
 from whenwhere.video import VideoError, write_video
 
 
@@ -69,6 +72,20 @@ def test_clips_with_several_labels_are_left_out_and_said_so(folder: Path, tmp_pa
     assert len(data.train) + len(data.test) == len(clips) - 1
     assert said[0].startswith("1 clips with several labels are left out, the first ")
     assert Path(said[0].rpartition(" ")[2]).samefile(both.path)
+
+
+def test_the_class_in_which_nothing_happens_has_no_map(folder: Path, tmp_path: Path) -> None:
+    config = config_for(folder, background="dark")
+    model = SpatioTemporalAttentionOptions(hidden=4, class_maps=True)
+    config = replace(config, model=model, fit=FitOptions(epochs=1, batch_size=8))
+    data = build_data(config, quiet)
+    train(config, data, tmp_path, quiet=True)
+    network, record = load_model(tmp_path)
+    assert record.classes == ("bright", "dark")
+    maps = network({"features": data.test[0]["features"][None]}).maps
+    assert maps.shape[2] == 1
+    with pytest.raises(ManifestError, match=r"data.background .* one of \['bright', 'dark'\]"):
+        build_data(config_for(folder, background="gray"), quiet)
 
 
 @pytest.mark.parametrize("components", [None, 4])

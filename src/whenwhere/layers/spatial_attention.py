@@ -63,7 +63,7 @@ class SpatialAttention(nn.Module):
         channels: C of the features.
         widths: output channels of the first two convolutions; None: `(C / 2, C / 4)`.
         kernel: 3, or 1: each cell is judged by what is known of it alone.
-        maps: how many the mask is made of: 1, or one for each class.
+        maps: how many the mask is made of: 1, or one for each class that can be seen.
 
     Shape:
         `(B, T, C, H, W)` to `(B, T, 1, H, W)` in [0, 1].

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def detection(maps: Tensor, target: Tensor, share: float) -> Tensor:
+def detection(maps: Tensor, target: Tensor, share: float, absence: int | None = None) -> Tensor:
     """Multiple-instance loss of a detector for each class: binary cross entropy, summed over classes.
 
     A class's logit of the clip is the mean over the highest ``share`` of its cells, so it has to be *found* somewhere
@@ -14,13 +15,16 @@ def detection(maps: Tensor, target: Tensor, share: float) -> Tensor:
     class by the absence of the others, wherever it looks.
 
     Args:
-        maps: `(B, T, K, H, W)` logits.
+        maps: `(B, T, K, H, W)` logits; without the map of ``absence`` K - 1 of them.
         target: `(B,)` class indices.
         share: of the clip's cells, in (0, 1]; 1 is the mean over all.
+        absence: the class of clips in which nothing is to be found; None: every class has a map.
     """
     cells = maps.transpose(1, 2).flatten(2)
     logits = cells.topk(max(1, round(share * cells.shape[2])), dim=2).values.mean(2)
-    found = F.one_hot(target, maps.shape[2]).to(logits)
+    found = F.one_hot(target, maps.shape[2] + (absence is not None)).to(logits)
+    if absence is not None:
+        found = torch.cat([found[:, :absence], found[:, absence + 1 :]], dim=1)
     return F.binary_cross_entropy_with_logits(logits, found, reduction="none").sum(1).mean()
 
 

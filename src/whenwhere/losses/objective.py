@@ -89,6 +89,7 @@ def attention_loss(
     options: LossOptions,
     progress: float = 1.0,
     maps: Tensor | None = None,
+    absence: int | None = None,
 ) -> dict[str, Tensor]:
     """Eq. 7 and its terms; ``total`` is what is minimised, the others are unweighted.
 
@@ -99,7 +100,7 @@ def attention_loss(
         weights: `(B, S, T)`.
         options: resolved options.
         progress: share of training done, in [0, 1], for the priors' warm-up.
-        maps: `(B, T, K, H, W)` logits of a map for each class; None: the model has none.
+        maps, absence: as of :func:`detection`; None: the model has no map for each class.
     """
     summed = options.form == "sum"
     terms = {
@@ -114,7 +115,7 @@ def attention_loss(
     priors = sum(getattr(options, name) * terms[name] for name in terms if name != "cross_entropy")
     total = terms["cross_entropy"] + rise * priors
     if maps is not None and options.detection:
-        terms["detection"] = detection(maps, target, detection_share(progress, options.area_range[0]))
+        terms["detection"] = detection(maps, target, detection_share(progress, options.area_range[0]), absence)
         total = total + options.detection * terms["detection"]
     return {"total": total, **terms}
 

@@ -17,7 +17,8 @@ class AttentionOutput(NamedTuple):
         mask: `(B, T, 1, H, W)` in [0, 1], before any scaling.
         weights: `(B, S, T)`, each step sums to 1 over frames.
         steps: `(B, S, K)` log probabilities of each step, by models that decide at every step; else None.
-        maps: `(B, T, K, H, W)` logits of a map for each class, where the mask is made of such; else None.
+        maps: `(B, T, K, H, W)` logits of a map for each class but one that is the absence of the others, where the mask
+            is made of such; else None.
     """
 
     logits: Tensor

@@ -66,6 +66,7 @@ class SpatioTemporalAttentionOptions:
         smooth_mask: average the mask over neighbouring cells and frames, see :func:`smooth_mask`.
         class_maps: make the mask of a map for each class, which has to find its class and nothing else
             (:func:`whenwhere.losses.detection`). Without, a class known by the absence of all others is not attended.
+            A class that *is* the absence of all others (``data.background``) has no map.
         dropout: share of feature channels dropped in training.
         fade_in: share of training over which the mask is faded in. A mask that closes before the classifier knows
             what to look for hides it for good; so it starts as average pooling. 0: from the start.
@@ -137,12 +138,19 @@ class SpatioTemporalAttention(nn.Module):
         channels: C of the features.
         classes: K.
         options: see :class:`SpatioTemporalAttentionOptions`.
+        absence: index of the class that is the absence of all others; None: there is none.
 
     Shape:
         features `(B, T, C, H, W)` to :class:`AttentionOutput`.
     """
 
-    def __init__(self, channels: int, classes: int, options: SpatioTemporalAttentionOptions | None = None) -> None:
+    def __init__(
+        self,
+        channels: int,
+        classes: int,
+        options: SpatioTemporalAttentionOptions | None = None,
+        absence: int | None = None,
+    ) -> None:
         super().__init__()
         self.options = options = (options or SpatioTemporalAttentionOptions()).resolved()
         self.dropout = nn.Dropout3d(options.dropout)
@@ -156,12 +164,9 @@ class SpatioTemporalAttention(nn.Module):
         inputs = channels + {"difference": channels, "motion": channels, "convolution": options.hidden}.get(
             options.order, 0
         )
+        maps = classes - (absence is not None) if options.class_maps else 1
         self.spatial_attention = (
-            SpatialAttention(
-                inputs, options.mask_widths, options.mask_kernel, maps=classes if options.class_maps else 1
-            )
-            if options.spatial
-            else None
+            SpatialAttention(inputs, options.mask_widths, options.mask_kernel, maps) if options.spatial else None
         )
         self.gated_convolution = TemporalConvolution(channels, options.hidden) if options.gate_order else None
         self.conv_lstm = ConvLSTM(inputs, options.hidden)

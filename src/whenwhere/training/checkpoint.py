@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor
 from whenwhere.errors import WhenwhereError
 from whenwhere.features.backbone import Backbone, WeightsError
 from whenwhere.features.projection import Projection
-from whenwhere.models import METHODS, Network
+from whenwhere.models import METHODS, Network, SpatioTemporalAttention
 from whenwhere.training.config import TrainConfig
 
 MODEL_FILE = "model.safetensors"
@@ -69,11 +69,17 @@ class ModelRecord:
         )
 
 
-def build_head(config: TrainConfig, channels: int, classes: int) -> torch.nn.Module:
-    """The head of a run, freshly initialised."""
-    own = {"spatio_temporal_attention": config.model, "frame_average": config.model.dropout}
-    options = own[config.method] if config.method in own else getattr(config, config.method)
+def build_head(config: TrainConfig, channels: int, classes: int, absence: int | None = None) -> torch.nn.Module:
+    """The head of a run, freshly initialised; ``absence`` as of :func:`absent_class`."""
+    if config.method == "spatio_temporal_attention":
+        return SpatioTemporalAttention(channels, classes, config.model, absence)
+    options = config.model.dropout if config.method == "frame_average" else getattr(config, config.method)
     return METHODS[config.method](channels, classes, options)
+
+
+def absent_class(config: TrainConfig, classes: Sequence[str]) -> int | None:
+    """Index of the class ``data.background``, the absence of all others; None: there is no such class."""
+    return classes.index(config.data.background) if config.data.background in classes else None
 
 
 def _kept(network: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -112,7 +118,9 @@ def load_model(run: str | Path) -> tuple[Network, ModelRecord]:
     backbone = _backbone(record, path) if record.backbone_identity else None
     trainable = record.config.backbone.trainable
     projection = Projection(*tensors["projection.matrix"].shape) if "projection.matrix" in tensors else None
-    network = Network(build_head(record.config, record.channels, len(record.classes)), backbone, projection)
+    absence = absent_class(record.config, record.classes)
+    head = build_head(record.config, record.channels, len(record.classes), absence)
+    network = Network(head, backbone, projection)
     missing, unexpected = network.load_state_dict(tensors, strict=False)
     absent = [name for name in missing if trainable or not name.startswith("backbone.")]
     if absent or unexpected:

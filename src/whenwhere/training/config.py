@@ -34,7 +34,8 @@ class DataOptions:
         path: CSV manifest or folder with a folder per class (videos, mosaic), or the bank's file.
         modality: what is seen of a clip: ``rgb``: its frames; ``flow``: stacks of five fields of optical flow, which
             the manifest names in the column that ``whenwhere flow`` writes; ``dynamic``: dynamic images.
-        background: label of the clips that fill a mosaic's other cells.
+        background: label of clips in which nothing happens. They fill a mosaic's other cells; and their class, the
+            absence of all others, has no map of ``model.class_maps``.
         frames: T, frames the model sees of a clip.
         eval_frames: T in validation, test and use, where it differs from training, for ``videos``; None: ``frames``.
         fps: rate at which frames are taken from a clip: T in a row, from a random start in training, else about the

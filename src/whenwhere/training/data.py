@@ -101,6 +101,8 @@ def _videos(config: TrainConfig, log: Log, known: Projection | None, wanted: Seq
     if several:
         log(f"{len(several)} clips with several labels are left out, the first {several[0].path}")
     classes = class_names(clips)
+    if options.background not in (None, *classes):
+        raise ManifestError(f"data.background must name the class in which nothing happens, one of {list(classes)}")
     splits = split_clips(clips, options.val_share, seed=options.split_seed, training="train" in wanted)
     backbone = Backbone(config.backbone)
     if config.backbone.trainable:

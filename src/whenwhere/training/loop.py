@@ -18,7 +18,15 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from whenwhere.datasets.loader import epoch_order, readable, share_of_order
 from whenwhere.losses import LossOptions, attention_loss, classification_loss, soft_attention_loss
 from whenwhere.models import AttentionOutput, Network, SpatioTemporalAttention
-from whenwhere.training.checkpoint import ModelRecord, build_head, load_kept, load_state, save_model, save_state
+from whenwhere.training.checkpoint import (
+    ModelRecord,
+    absent_class,
+    build_head,
+    load_kept,
+    load_state,
+    save_model,
+    save_state,
+)
 from whenwhere.training.config import TrainConfig
 from whenwhere.training.data import Data, check_broken
 from whenwhere.training.health import attention_health, health_warning
@@ -53,7 +61,8 @@ def train(config: TrainConfig, data: Data, out: Path, resume: bool = False, quie
     fabric.launch()
     fabric.seed_everything(fit.seed, verbose=False)
     backbone = deepcopy(data.backbone) if config.backbone.trainable else data.backbone
-    network = Network(build_head(config, data.channels, len(data.classes)), backbone, data.projection)
+    head = build_head(config, data.channels, len(data.classes), absent_class(config, data.classes))
+    network = Network(head, backbone, data.projection)
     run = Run(config, data, out, fabric, network, quiet)
     if resume:
         run.restore()
@@ -73,6 +82,7 @@ class Run:
         tuned = data.backbone.metadata if data.backbone and config.backbone.trainable else {}
         self.record = ModelRecord(config, data.classes, data.channels, identity, tuned)
         self.loss: LossOptions = config.loss.resolved(config.model.variant)
+        self.absence = absent_class(config, data.classes)
         optimizer = make_optimizer(parameter_groups(network, config.fit), config.fit)
         self.network, self.optimizer = fabric.setup(network, optimizer)
         self.average = (
@@ -118,7 +128,8 @@ class Run:
             last = (self.at.batch + 1) % fit.accumulate == 0 or self.at.batch + 1 == self.batches
             with self.fabric.no_backward_sync(self.network, enabled=not last):
                 output = self.network(batch)
-                terms = _terms(self.config.method, output, batch["label"], self.loss, self.at.update / self.updates)
+                progress = self.at.update / self.updates
+                terms = _terms(self.config.method, output, batch["label"], self.loss, progress, self.absence)
                 self.fabric.backward(terms["total"] / fit.accumulate)
             if not torch.isfinite(terms["total"]):
                 raise FloatingPointError(
@@ -156,7 +167,7 @@ class Run:
         means = Means()
         for batch in self._loader(measured, training=False):
             output = network(batch)
-            terms = _terms(self.config.method, output, batch["label"], self.loss)
+            terms = _terms(self.config.method, output, batch["label"], self.loss, absence=self.absence)
             row = {f"health/{name}": value for name, value in attention_health(output.mask, output.weights).items()}
             if self.data.val is not None:
                 row |= {
@@ -275,7 +286,12 @@ class Means:
 
 
 def _terms(
-    method: str, output: AttentionOutput, label: Tensor, options: LossOptions, progress: float = 1.0
+    method: str,
+    output: AttentionOutput,
+    label: Tensor,
+    options: LossOptions,
+    progress: float = 1.0,
+    absence: int | None = None,
 ) -> dict[str, Tensor]:
     """The loss a method is published with, and its terms."""
     if method == "soft_attention_lstm":
@@ -283,7 +299,7 @@ def _terms(
         return soft_attention_loss(output.logits, output.steps, label, output.mask, options)
     if method != "spatio_temporal_attention":
         return classification_loss(output.logits, label, options)
-    return attention_loss(output.logits, label, output.mask, output.weights, options, progress, output.maps)
+    return attention_loss(output.logits, label, output.mask, output.weights, options, progress, output.maps, absence)
 
 
 def _accuracy(logits: Tensor, label: Tensor) -> float:
