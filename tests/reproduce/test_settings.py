@@ -11,7 +11,7 @@ import yaml
 from whenwhere.datasets.manifest import ManifestError
 from whenwhere.reproduce.published import RECIPES, published_setting
 from whenwhere.reproduce.rows import METHODS
-from whenwhere.reproduce.settings import quick_setting, quick_video_setting, small_setting
+from whenwhere.reproduce.settings import quick_setting, quick_video_setting, small_setting, wall_setting
 from whenwhere.training.config import flat_options
 
 ROOT = Path(__file__).parents[2] / "recipes"
@@ -70,3 +70,20 @@ def test_the_quick_default_is_told_what_the_recipe_of_the_rendered_clips_is_told
     paper = quick_setting(tmp_path).config("paper", 0)
     assert paper.loss.resolved("paper").area == 0
     assert (paper.loss.warmup, paper.model.fade_in) == (0, 0)
+
+
+@pytest.mark.parametrize("labels, maps", [(("fight", "calm"), True), (("run", "jump", "calm"), False)])
+def test_an_action_and_its_absence_are_told_apart_by_a_map_of_the_action(
+    labels: tuple[str, ...], maps: bool, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text("path,label\n" + "".join(f"{label}.mp4,{label}\n" for label in labels), encoding="utf-8")
+    setting = wall_setting(manifest, tmp_path, "hub", "calm", rows=2)
+    config = setting.config("default", 0)
+    assert (config.model.class_maps, config.data.mosaic.absent > 0) == (maps, maps)
+    assert not setting.config("paper", 0).model.class_maps
+    recipe = flat_options(yaml.safe_load((ROOT / "mosaic_fight.yaml").read_text(encoding="utf-8")))
+    if maps:
+        ours = flat_options(json.loads(config.to_json()))
+        told = [name for name in recipe if name.startswith(("data.mosaic.", "model.", "loss.", "fit."))]
+        assert {name: ours[name] for name in told} == {name: recipe[name] for name in told}

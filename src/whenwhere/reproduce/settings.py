@@ -188,11 +188,12 @@ def wall_setting(
         "fit.lr": 1e-3,
         "fit.weight_decay": 0.05,
     }
+    methods = _baselines()
+    if len(labels) == 2:  # of an action and its absence a mask without maps is the same
+        methods["default"] = {"model.class_maps": True, "loss.detection": 3.0}
     kind = f"mosaics of {rows} x {rows} clips" if rows > 1 else "clips stitched in time"
     flow = out / "flow" / "clips.csv"
-    return Setting(
-        f"{kind} from the test clips of {manifest}", base, methods=_baselines(), manifest=manifest, flow=flow
-    )
+    return Setting(f"{kind} from the test clips of {manifest}", base, methods=methods, manifest=manifest, flow=flow)
 
 
 def _baselines(stored: int | None = None) -> dict[str, Options]:
