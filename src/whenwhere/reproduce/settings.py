@@ -189,7 +189,7 @@ def wall_setting(
         "fit.weight_decay": 0.05,
     }
     methods = _baselines()
-    if len(labels) == 2:  # of an action and its absence a mask without maps is the same
+    if len(labels) == 2:  # an action and its absence: without, the mask is the same whatever the class
         methods["default"] = {"model.class_maps": True, "loss.detection": 3.0}
     kind = f"mosaics of {rows} x {rows} clips" if rows > 1 else "clips stitched in time"
     flow = out / "flow" / "clips.csv"
